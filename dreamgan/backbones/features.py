@@ -1,0 +1,253 @@
+"""A backbone cut at the deepest layer asked for: frozen, in evaluation mode, with nothing done in place."""
+
+from __future__ import annotations
+
+import bisect
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dreamgan.backbones.registry import BackboneSpec, build_network, get_spec, resolve_layer
+from dreamgan.backbones.weights import WeightsFile, load_state
+from dreamgan.errors import UserError
+
+
+class Extractor(nn.Module):
+    """Activations of chosen layers. Always in evaluation mode; its parameters take no gradient.
+
+    Attributes:
+        backbone: name in `BACKBONES`.
+        layers: layer names as asked for.
+        nodes: the graph node of each layer.
+        weights_name: file name of the weights, or `random`.
+        weights_sha256: sha256 of the weights file, hexadecimal.
+        min_size_px: the smallest square input, in pixels, to which all layers answer.
+    """
+
+    def __init__(
+        self,
+        network: fx.GraphModule,
+        *,
+        backbone: str,
+        nodes: Mapping[str, str],
+        weights_name: str,
+        weights_sha256: str,
+    ) -> None:
+        """Wrap a network that returns a dict of activations.
+
+        Args:
+            network: images (B, 3, H, W) → layer → activation.
+            backbone: name in `BACKBONES`.
+            nodes: layer as asked → graph node, in order.
+            weights_name: file name of the weights, or `random`.
+            weights_sha256: sha256 of the weights file, hexadecimal.
+        """
+        super().__init__()
+        self.network = network
+        self.backbone = backbone
+        self.layers = tuple(nodes)
+        self.nodes = tuple(nodes.values())
+        self.weights_name = weights_name
+        self.weights_sha256 = weights_sha256
+        self.min_size_px = _min_size_px(network)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Extractor:
+        """Stay in evaluation mode whatever is asked: a trainer puts all its modules into training mode.
+
+        Args:
+            mode: ignored.
+
+        Returns:
+            The extractor.
+        """
+        return super().train(False)
+
+    def forward(self, images_normalised: Tensor) -> dict[str, Tensor]:
+        """Run the network to the deepest layer.
+
+        Args:
+            images_normalised: (B, 3, H, W), floating, RGB in [0, 1] minus `IMAGENET_MEAN` over
+                `IMAGENET_STD`; H and W at least `min_size_px`; dtype and device of the extractor.
+
+        Returns:
+            Layer as asked → activation, (B, C, h, w) (layers of the head: (B, C)), dtype of the input.
+
+        Raises:
+            ValueError: another shape, or images that are too small.
+        """
+        shape = tuple(images_normalised.shape)
+        if len(shape) != 4 or shape[1] != 3 or not images_normalised.is_floating_point():
+            raise ValueError(f"images must be floating (B, 3, H, W), not {images_normalised.dtype} {shape}")
+        if min(shape[2:]) < self.min_size_px:
+            raise ValueError(
+                f"images of {shape[2]}x{shape[3]} px are too small: "
+                f"{self.backbone} needs {self.min_size_px} px for {', '.join(self.layers)}"
+            )
+        images = images_normalised.contiguous(memory_format=torch.channels_last)
+        return cast(dict[str, Tensor], self.network(images))
+
+
+def load_extractor(
+    backbone: str,
+    layers: Sequence[str],
+    *,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Extractor:
+    """Load a backbone cut at the deepest of the layers.
+
+    Args:
+        backbone: name of the backbone, see `get_spec`.
+        layers: at least one layer name, see `resolve_layer`; repeated names count once.
+        weights: path of a file; None: torchvision's own file (hub cache, else download); "random": values
+            from a fixed seed, for tests. See `load_state`.
+        device: where the extractor shall live.
+
+    Returns:
+        The extractor: float32, `channels_last`, frozen, batch norm folded into the convolutions.
+
+    Raises:
+        UserError: unknown backbone or layer, unusable weights, or a layer that the weights do not reach.
+    """
+    spec = get_spec(backbone)
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not layers:
+        raise UserError(f"no layer of {spec.name} is named; give at least one")
+    nodes = {layer: resolve_layer(spec, layer) for layer in layers}
+    found = load_state(spec, weights)
+    transform = spec.published_transforms_input and found.torchvision_published
+    # Built without memory (meta device), then given the tensors of the file: no time goes into initial
+    # values, and what is still without memory afterwards is what the file lacks.
+    full = build_network(spec, classes=found.classes, transform_input=transform)
+    if found.state is not None:
+        full.load_state_dict(found.state, strict=False, assign=True)  # load_state has checked keys and shapes
+    network = cut(full, nodes)
+    if found.state is None:
+        _init_random(network)
+    elif _lacking(network):
+        raise UserError(_lacking_message(spec, full, nodes, found))
+    fold_batch_norm(network)
+    network.requires_grad_(False)
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data = tensor.data.clone()  # no longer a view of a file that may be replaced or deleted
+    network.to(memory_format=torch.channels_last)
+    extractor = Extractor(
+        network, backbone=spec.name, nodes=nodes, weights_name=found.name, weights_sha256=found.sha256
+    )
+    return extractor.to(device)
+
+
+def cut(network: nn.Module, nodes: Mapping[str, str]) -> fx.GraphModule:
+    """Keep what the given graph nodes need, and make it free of in-place operations and dropout.
+
+    Args:
+        network: from `build_network`; it shares its modules with the result.
+        nodes: key of the result → graph node.
+
+    Returns:
+        Images (B, 3, H, W) → dict with the keys of `nodes`. Modules keep their paths.
+    """
+    from torchvision.models.feature_extraction import NodePathTracer
+
+    # torchvision's create_feature_extractor does the same, but traces twice and keeps a second graph for
+    # training.
+    tracer = NodePathTracer()
+    graph: fx.Graph = tracer.trace(network)
+    by_name = {name: node for node, name in tracer.node_to_qualname.items()}
+    part = fx.GraphModule(network, graph)
+    output = next(node for node in graph.nodes if node.op == "output")
+    output.args = ({key: by_name[name] for key, name in nodes.items()},)
+    graph.eliminate_dead_code()
+    for node in graph.nodes:
+        if node.kwargs.get("inplace"):  # F.relu(x, inplace=True); build_network has seen to modules
+            node.kwargs = {**node.kwargs, "inplace": False}
+    part.delete_all_unused_submodules()
+    part.recompile()
+    for path, module in list(part.named_modules()):
+        if isinstance(module, nn.Dropout):
+            part.set_submodule(path, nn.Identity())
+    return part.eval()
+
+
+def fold_batch_norm(network: fx.GraphModule) -> None:
+    """Fold every batch norm into the convolution before it, in place; computed in float64, then rounded once.
+
+    Args:
+        network: from `cut`, with weights. A convolution whose own output is wanted, or used elsewhere, is
+            left alone.
+    """
+    graph = network.graph
+    for node in list(graph.nodes):
+        norm = network.get_submodule(node.target) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        (before,) = node.all_input_nodes
+        conv = network.get_submodule(before.target) if before.op == "call_module" else None
+        # Users include the graph's output, so a convolution that was asked for has two.
+        if not isinstance(conv, nn.Conv2d) or len(before.users) > 1:
+            continue
+        dtype = conv.weight.dtype
+        network.set_submodule(before.target, fuse_conv_bn_eval(conv.double(), norm.double()).to(dtype))
+        node.replace_all_uses_with(before)
+        graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
+
+
+def _lacking(network: nn.Module) -> list[str]:
+    tensors = (*network.named_parameters(), *network.named_buffers())
+    return [name for name, tensor in tensors if tensor.is_meta]
+
+
+def _lacking_message(spec: BackboneSpec, full: nn.Module, nodes: Mapping[str, str], found: WeightsFile) -> str:
+    reached = {layer: _lacking(cut(full, {layer: node})) for layer, node in nodes.items()}
+    layer, keys = next((layer, keys) for layer, keys in reached.items() if keys)
+    needed = ", ".join(_modules(spec.may_be_missing, keys))
+    return f"layer {layer!r} needs the weights of {needed}, which {found.name} lacks"
+
+
+def _modules(prefixes: Iterable[str], keys: Sequence[str]) -> list[str]:
+    return [prefix.rstrip(".") for prefix in prefixes if any(key.startswith(prefix) for key in keys)]
+
+
+def _init_random(network: nn.Module) -> None:
+    """He-normal weights (fan in), zero biases, batch norm without effect: no activation dies out.
+
+    Each layer has its own stream, seeded by its path, so its values do not depend on where the network is
+    cut.
+    """
+    network.to_empty(device="cpu")
+    for path, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            stream = torch.Generator().manual_seed(zlib.crc32(path.encode()))
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=stream)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _min_size_px(network: nn.Module) -> int:
+    """Smallest square the network answers to, by bisection on the meta device (shapes, no arithmetic)."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+
+    def answers(size_px: int) -> bool:
+        probe = torch.empty(1, 3, size_px, size_px, device="meta")
+        try:
+            with torch.no_grad():
+                torch.func.functional_call(network, shapes, (probe,))
+        except (RuntimeError, ValueError):  # a kernel or a pooling window larger than what is left
+            return False
+        return True
+
+    # Doubling first: failing probes stop early, and most networks answer to very small images.
+    enough = next(size for size in (1 << power for power in range(12)) if answers(size))
+    sizes = range(enough // 2 + 1, enough)  # half of it was too small
+    return sizes.start + bisect.bisect_left(sizes, True, key=answers)

@@ -1,0 +1,159 @@
+"""Where a backbone's weights come from: a file of the user, torchvision's own loader, or a seed.
+
+Whatever its source, a file is held against the keys and shapes of the network it is meant for. A non-strict
+load into the wrong network would load nothing and say nothing, so what may be missing is named per backbone
+(`BackboneSpec.may_be_missing`) and everything else fails.
+
+Input range: all weights are taken to expect RGB minus the ImageNet mean over the ImageNet std. The one
+exception are torchvision's own inception_v3 and googlenet, which expect [-1, 1] and are recognised by the
+sha256 that torchvision publishes in the file's name. So a copy of those two in another format (float16,
+safetensors) is taken to expect ImageNet-normalised input: fold the preprocessing into its first convolution
+when converting it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dreamgan.backbones.registry import BACKBONES, BackboneSpec, build_network
+from dreamgan.errors import UserError
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Weights that fit a backbone, and where they came from.
+
+    Attributes:
+        state: key of torchvision → tensor, floats as float32, on the CPU; None: initialise at random.
+        name: file name, or `random`.
+        sha256: of the file's bytes (of the word itself for `random`), 64 hexadecimal digits.
+        torchvision_published: the file is, byte for byte, the one that torchvision publishes.
+        classes: number of classes of the head, 1000 where the file has none.
+    """
+
+    state: dict[str, Tensor] | None
+    name: str
+    sha256: str
+    torchvision_published: bool = False
+    classes: int = 1000
+
+
+def load_state(spec: BackboneSpec, weights: str | Path | None) -> WeightsFile:
+    """Read and check the weights of a backbone.
+
+    Args:
+        spec: the backbone.
+        weights: path of a `.safetensors` file or of one that `torch.load` reads (a state dict, also under
+            the key "state_dict" or "model", also with the prefix "module."; float32, float16 or bfloat16;
+            the whole network or without what `spec.may_be_missing` names); None: torchvision's file from the
+            torch hub cache, else downloaded into it; "random": no file.
+
+    Returns:
+        The weights; their keys and shapes fit the network.
+
+    Raises:
+        UserError: no such file, not a checkpoint, a checkpoint of another network, or a download that failed.
+    """
+    if weights == "random":
+        return WeightsFile(None, "random", hashlib.sha256(b"random").hexdigest())
+    if weights is None:
+        path = _hub_file(spec)
+    else:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise UserError(f"weights file '{path}' does not exist; give a .pth or .safetensors file")
+    sha256 = _sha256(path)
+    published = sha256.startswith(_published_hash(spec))
+    if weights is None and not published:
+        raise UserError(f"'{path}' is damaged (its sha256 begins {sha256[:8]}); delete it and start again")
+    state = _read(path)
+    _check_fit(spec, state, path)
+    return WeightsFile(state, path.name, sha256, published, _classes(spec, state))
+
+
+def _published_hash(spec: BackboneSpec) -> str:
+    return Path(spec.published.url).stem.rpartition("-")[2]
+
+
+def _hub_file(spec: BackboneSpec) -> Path:
+    """Path of torchvision's file in the hub cache, downloaded by torchvision where it is not there yet."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(spec.published.url).name
+    if not path.exists():
+        try:
+            spec.published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: not the published hash
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"cannot download the weights of {spec.name} ({reason}): "
+                f"put {path.name} into {path.parent} or pass --weights FILE"
+            ) from error
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        content: Any
+        if path.suffix.lower() == ".safetensors":
+            content = load_file(path)
+        else:
+            # Files in the format before torch 1.6 (no zip) cannot be memory-mapped.
+            mmap = zipfile.is_zipfile(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # unpickling bytes that are no checkpoint raises nearly anything
+        raise UserError(f"'{path}' is not a readable checkpoint; give a .pth or .safetensors file") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    named = isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
+    if not content or not named:
+        raise UserError(f"'{path}' holds no weights by name; give a state dict (.pth) or a .safetensors file")
+    if all(key.startswith("module.") for key in content):  # saved from DataParallel
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return {key: value.float() if value.is_floating_point() else value for key, value in content.items()}
+
+
+def _check_fit(spec: BackboneSpec, state: Mapping[str, Tensor], path: Path) -> None:
+    misfits = _misfits(spec, state)
+    if misfits:
+        fitting = [other.name for other in BACKBONES.values() if not _misfits(other, state)]
+        hint = f"; it fits {' and '.join(fitting)}" if fitting else ""
+        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise UserError(f"'{path}' does not fit {spec.name}{hint}: {', '.join(misfits[:3])}{more}")
+
+
+def _misfits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with the keys and shapes, one phrase each; empty if they fit."""
+    expected = build_network(spec, classes=_classes(spec, state)).state_dict()
+    misfits = [f"unexpected {key}" for key in state if key not in expected]
+    for key, tensor in expected.items():
+        if key in state:
+            if state[key].shape != tensor.shape:
+                shapes = f"{tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
+                misfits.append(f"{key} has shape {shapes}")
+        # A counter that only training reads; files older than it lack it.
+        elif not key.startswith(spec.may_be_missing) and not key.endswith(".num_batches_tracked"):
+            misfits.append(f"missing {key}")
+    return misfits
+
+
+def _classes(spec: BackboneSpec, state: Mapping[str, Tensor]) -> int:
+    """Number of classes of the file's head, so that networks trained on other data (Places365) load too."""
+    head = state.get(f"{spec.head}.weight")
+    return head.shape[0] if head is not None and head.dim() else 1000

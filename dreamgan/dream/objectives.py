@@ -1,0 +1,44 @@
+"""Dream objectives: from activations to one number per picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dreamgan.dream.recipe import DreamRecipe
+
+
+def mean(activation: Tensor) -> Tensor:
+    """Mean activation, (B, C, h, w) to (B,)."""
+    return activation.mean(dim=(1, 2, 3))
+
+
+def l2(activation: Tensor) -> Tensor:
+    """Mean squared activation, (B, C, h, w) to (B,)."""
+    return activation.square().mean(dim=(1, 2, 3))
+
+
+OBJECTIVES = {"mean": mean, "l2": l2}
+
+
+def layer_scores(activations: Mapping[str, Tensor], recipe: DreamRecipe) -> Tensor:
+    """Weighted sum over the recipe's layers of its objective.
+
+    Args:
+        activations: Layer to activation (B, C, h, w).
+        recipe: Gives layers, weights and the objective.
+
+    Returns:
+        One score per picture, (B,), in the dtype of the activations but at least float32.
+    """
+    objective = OBJECTIVES[recipe.objective]
+    terms = []
+    for layer, weight in recipe.layers:
+        activation = activations[layer]
+        if activation.dtype in (torch.bfloat16, torch.float16):
+            activation = activation.float()
+        terms.append(weight * objective(activation))
+    total = torch.stack(terms).sum(dim=0)
+    return total / len(terms) if recipe.average_layers else total

@@ -1,0 +1,120 @@
+"""Callbacks of the trainings: pictures to look at, and the exported generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from dreamgan.images import save_png, sheet, to_picture
+from dreamgan.lit.pix2pix import Pix2Pix
+from dreamgan.networks.translator import Translator
+from dreamgan.sampling import save_generator
+
+
+class PictureGrid(Callback):
+    """Saves and logs a grid photo | direct dream | one pass at every validation.
+
+    Args:
+        folder: Gets ``epoch-0007.png``.
+        rows: Pairs shown, the first of the validation set.
+    """
+
+    def __init__(self, folder: str, rows: int = 8) -> None:
+        self.folder, self.rows = Path(folder), rows
+        self._shown: list[dict[str, Tensor]] = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Tensor], *args: Any
+    ) -> None:
+        """Keep the first pairs."""
+        if sum(len(part["photo"]) for part in self._shown) < self.rows:
+            self._shown.append({name: batch[name] for name in ("photo", "dream")})
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the grid, save it and log it."""
+        sets = {name: torch.cat([part[name] for part in self._shown])[: self.rows] for name in ("photo", "dream")}
+        self._shown.clear()
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        columns = [sets["photo"], sets["dream"], pl_module(sets["photo"])]
+        rows = [[to_picture(image) for image in row] for row in zip(*columns, strict=True)]
+        picture = sheet(rows, ["photo", "direct dream", "one pass"])
+        save_png(picture, self.folder / f"epoch-{trainer.current_epoch:04d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/grid", [picture])
+
+
+class ExportGenerator(Callback):
+    """Exports the EMA generator at the end of training: safetensors, JSON config and model card.
+
+    Args:
+        folder: Of the export.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the export."""
+        if not trainer.is_global_zero or not isinstance(pl_module, Pix2Pix):
+            return
+        measures = {} if pl_module.measures is None else dataclasses.asdict(pl_module.measures)
+        # JSON has no NaN; a measure that could not be taken is left out.
+        measures = {name: value for name, value in measures.items() if not math.isnan(value)}
+        facts = {**pl_module.dream_facts, "epochs": trainer.current_epoch, "measures": measures}
+        dataset = str(trainer.datamodule.dataset)  # type: ignore[attr-defined]
+        network: Translator = pl_module.ema.module  # type: ignore[assignment]
+        save_generator(self.folder, network, facts, _card(facts, measures, dataset, _count(network)))
+        print(f"generator exported to {self.folder}")
+
+
+def _count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _card(facts: Mapping[str, Any], measures: Mapping[str, float], dataset: str, parameters: int) -> str:
+    """Model card of an exported generator."""
+    figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in measures.items())
+    return f"""---
+library_name: dreamgan
+pipeline_tag: image-to-image
+tags:
+- deepdream
+---
+
+# One-pass dreams: {facts["recipe"]} of {facts["backbone"]}
+
+An image-to-image generator ({parameters:,} parameters) that replicates the dreams of recipe `{facts["recipe"]}` with
+{facts["backbone"]}, layers {", ".join(facts["layers"])}, in one pass. Trained for {facts["epochs"]} epochs on
+`{Path(dataset).name}` at {facts["size_px"]} px.
+
+## Use
+
+```sh
+dreamgan sample PHOTO_OR_FOLDER --generator THIS_FOLDER --out dreams
+```
+
+## Measures on held-out photos (last validation)
+
+| measure | value |
+|---|---|
+{figures}
+
+`agreement` is 0 for the untouched photo and 1 for a second direct dream of the same photo; the cosines are of the
+backbone's features against the direct dream: `floor_cosine` of the photo, `feature_cosine` of the generator,
+`ceiling_cosine` of a second dream.
+
+## Limits and licence
+
+It knows one recipe at one strength. The photos it was trained on and the weights of {facts["backbone"]} have licences
+of their own. The exact recipe is in `config.json`.
+"""
