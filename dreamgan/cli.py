@@ -46,12 +46,19 @@ def _quickstart(args: list[str]) -> None:
     _call(quickstart, args, positional=False)
 
 
+def _bench_dream(args: list[str]) -> None:
+    from dreamgan.bench import bench_dream
+
+    _call(bench_dream, args, positional=False)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "dream": _dream,
     "dataset": _dataset,
     "train": _train,
     "sample": _sample,
     "quickstart": _quickstart,
+    "bench_dream": _bench_dream,
 }
 
 

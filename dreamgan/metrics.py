@@ -118,8 +118,10 @@ def measure(
     has_ceiling = second_dreams is not None
     second_dreams = dreams if second_dreams is None else second_dreams
     if len(photos) < 2 or not photos.shape == dreams.shape == second_dreams.shape == generated.shape:
-        raise ValueError(f"need at least 2 pictures of one shape each; got {photos.shape}, {generated.shape}")
-    wrong = (photos + (generated - photos).roll(1, dims=0)).clamp(0, 1)
+        shapes = ", ".join(str(tuple(images.shape)) for images in (photos, dreams, second_dreams, generated))
+        raise ValueError(f"need at least 2 pictures of one shape each; got {shapes}")
+    # Half the way round: neighbours are often crops of one photo, or of one class.
+    wrong = (photos + (generated - photos).roll(len(photos) // 2, dims=0)).clamp(0, 1)
     sets = {"x": photos, "d": dreams, "d2": second_dreams, "g": generated, "wrong": wrong}
     saved = {name: as_saved(images) for name, images in sets.items()}
 
@@ -129,11 +131,9 @@ def measure(
 
     vectors = {name: over(images, lambda i: feature_vectors(i, extractor, recipe)) for name, images in saved.items()}
     floor, ceiling, feature, control = (cosines(vectors[name], vectors["d"]) for name in ("x", "d2", "g", "wrong"))
-    gap = (ceiling - floor).mean()
     if not has_ceiling:
         ceiling = torch.full_like(ceiling, float("nan"))
-    closer = feature - floor
-    agreement = closer.mean() / gap
+    closer, gap = feature - floor, ceiling - floor
 
     robust = {"g": [], "d2": []}  # type: dict[str, list[Tensor]]
     for view in robust_views():
@@ -153,8 +153,8 @@ def measure(
         floor_cosine=float(floor.mean()),
         feature_cosine=float(feature.mean()),
         ceiling_cosine=float(ceiling.mean()),
-        agreement=float(agreement),
-        agreement_se=_agreement_error(closer, ceiling - floor),
+        agreement=float(closer.mean() / gap.mean()),
+        agreement_se=_agreement_error(closer, gap),
         wrong_photo_cosine=float(control.mean()),
         universal_share=universal_share(generated - photos),
         dream_universal_share=universal_share(dreams - photos),

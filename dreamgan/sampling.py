@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dreamgan import __version__
 from dreamgan.errors import UserError
-from dreamgan.images import check_images
+from dreamgan.images import MIN_SIDE_PX, check_images
 from dreamgan.networks.translator import Translator, TranslatorConfig
 
 FORMAT = "dreamgan-translator-1"
@@ -48,17 +48,19 @@ def save_generator(folder: Path, network: Translator, dream: Mapping[str, Any], 
         dream: What it learnt, JSON values only.
         card: Model card, Markdown.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(state, folder / f".{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
-    os.replace(folder / f".{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
     config = {
         "format": FORMAT,
         "dreamgan": __version__,
         "network": dataclasses.asdict(network.config),
         "dream": dict(dream),
     }
-    for name, text in ((CARD_NAME, card), (CONFIG_NAME, json.dumps(config, indent=2) + "\n")):
+    # Before anything is written: a value that JSON does not know must not leave half an export behind.
+    config_text = json.dumps(config, indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(state, folder / f".{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
+    os.replace(folder / f".{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
+    for name, text in ((CARD_NAME, card), (CONFIG_NAME, config_text)):
         (folder / f".{name}.tmp").write_text(text, encoding="utf-8")
         os.replace(folder / f".{name}.tmp", folder / name)
 
@@ -79,20 +81,23 @@ def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Ge
             raise UserError(f"{folder} holds no {name}; give the folder that training exported (…/generator)")
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise UserError(f"{folder / CONFIG_NAME} is of format {config['format']!r}; this version reads {FORMAT!r}")
+        found = config.get("format") if isinstance(config, dict) else None
+        if found != FORMAT:
+            raise UserError(f"{folder / CONFIG_NAME} is of format {found!r}; this version reads {FORMAT!r}")
         shape = dict(config["network"])
         shape["widths"] = tuple(int(width) for width in shape["widths"])
+        shape["residual_range"] = float(shape["residual_range"])
+        dream = dict(config["dream"])
         network = Translator(TranslatorConfig(**shape))
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+    except (ValueError, LookupError, TypeError, OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} holds no generator that dreamgan can read: {reason}") from None
     network.eval().requires_grad_(False).to(device)
     network.to(memory_format=torch.channels_last)
-    return Generator(network, dict(config.get("dream", {})), folder)
+    return Generator(network, dream, folder)
 
 
 def sample(generator: Generator, photos: Tensor) -> Tensor:
@@ -103,12 +108,14 @@ def sample(generator: Generator, photos: Tensor) -> Tensor:
         photos: (B, 3, H, W), floating, in [0, 1], at least 32 px a side.
 
     Returns:
-        (B, 3, H, W) in [0, 1], on the generator's device.
+        (B, 3, H, W), float32, in [0, 1], on the generator's device.
 
     Raises:
         ValueError: If the photos are not as described.
     """
     check_images(photos)
+    if min(photos.shape[-2:]) < MIN_SIDE_PX:
+        raise ValueError(f"photos must be at least {MIN_SIDE_PX} px a side, got {tuple(photos.shape)}")
     with torch.inference_mode():
-        dreams: Tensor = generator.network(photos.to(generator.network.head.weight.device))
+        dreams: Tensor = generator.network(photos.to(generator.network.head.weight))
     return dreams.float()

@@ -1,4 +1,4 @@
-"""The same as `dreamgan quickstart`; --help says more."""
+"""Photos -> dream dataset -> training -> runs/quickstart/sheet.png, on embedded defaults; --help says more."""
 
 import sys
 

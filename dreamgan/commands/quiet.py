@@ -7,6 +7,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_NOT_FOR_USERS = (
+    # Pictures are decoded once and kept, or a unit of work takes long: workers would only take cores away.
+    ".*does not have many workers.*",
+    # Lightning's own use of torch.
+    ".*isinstance.treespec, LeafSpec.*",
+    # The frozen backbone and the EMA are in eval mode on purpose.
+    ".*module.s. in eval mode at the start of training.*",
+    # A work unit is no batch of tensors.
+    ".*Couldn't infer the batch indices.*",
+    # Our scripts hand their arguments to LightningCLI themselves.
+    ".*LightningCLI's args parameter.*",
+    # Small datasets; the CSV is written at every epoch end all the same.
+    ".*smaller than the logging interval.*",
+    # A dataset without a test split is trained on without validation.
+    ".*Total length of .* across ranks is zero.*",
+)
+
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
@@ -18,8 +35,8 @@ def quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # Two cores leave nothing for workers; pictures are decoded once and kept.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            for message in _NOT_FOR_USERS:
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
 from dreamgan.errors import UserError
-from dreamgan.lit.callbacks import ExportGenerator, PictureGrid
+from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
 
 # Classes that a config may name. A config from elsewhere must not choose what code is imported.
 _TRUSTED = ("dreamgan.", "pytorch_lightning.", "lightning.", "torch.")
@@ -33,6 +33,7 @@ class DreamganCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run's folder, loggers and callbacks, unless the config brings loggers."""
         run_dir = Path(self._get(self.config_init, "run_dir"))
+        run_dir.mkdir(parents=True, exist_ok=True)
         kwargs.setdefault("default_root_dir", str(run_dir))
         if self._get(self.config_init, "trainer").logger in (None, True):
             # CSV first: the second logger's config would stop a second run.
@@ -47,6 +48,7 @@ class DreamganCLI(LightningCLI):
             folder = run_dir / "checkpoints"
             callbacks.append(ModelCheckpoint(folder, "{epoch:04d}", save_last=True, enable_version_counter=False))
         callbacks += [
+            ValidationLine(),
             PictureGrid(str(run_dir / "grids"), rows=self._get(self.config_init, "grid_rows")),
             ExportGenerator(str(run_dir / "generator")),
         ]
@@ -135,6 +137,7 @@ def prepare_wandb() -> None:
         return
     if not wandb.login(prompt=False):
         os.environ["WANDB_MODE"] = "offline"
+        wandb.teardown()  # it has read the environment already; let it read again
         print(
             "no W&B key found: logging offline; `wandb login` once to see runs in the browser, "
             "or `wandb sync RUN_DIR/wandb/offline-run-*` later",

@@ -24,7 +24,7 @@ class PictureGrid(Callback):
 
     Args:
         folder: Gets ``epoch-0007.png``.
-        rows: Pairs shown, the first of the validation set.
+        rows: Pairs shown, spread over the validation set.
     """
 
     def __init__(self, folder: str, rows: int = 8) -> None:
@@ -34,14 +34,16 @@ class PictureGrid(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Tensor], *args: Any
     ) -> None:
-        """Keep the first pairs."""
-        if sum(len(part["photo"]) for part in self._shown) < self.rows:
-            self._shown.append({name: batch[name] for name in ("photo", "dream")})
+        """Keep the pairs until the validation is over."""
+        self._shown.append({name: batch[name] for name in ("photo", "dream")})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the grid, save it and log it."""
-        sets = {name: torch.cat([part[name] for part in self._shown])[: self.rows] for name in ("photo", "dream")}
+        sets = {name: torch.cat([part[name] for part in self._shown]) for name in ("photo", "dream")}
         self._shown.clear()
+        count = min(self.rows, len(sets["photo"]))
+        spread = [row * len(sets["photo"]) // count for row in range(count)]
+        sets = {name: pictures[spread] for name, pictures in sets.items()}
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         columns = [sets["photo"], sets["dream"], pl_module(sets["photo"])]
@@ -51,6 +53,22 @@ class PictureGrid(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/grid", [picture])
+
+
+class ValidationLine(Callback):
+    """Prints one line per validation, so that a log without a terminal shows how it goes."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print epoch and measures."""
+        measures = getattr(pl_module, "measures", None)
+        if measures is None or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: agreement {measures.agreement:.3f}, "
+            f"feature cosine {measures.feature_cosine:.3f} (photo {measures.floor_cosine:.3f}, second dream "
+            f"{measures.ceiling_cosine:.3f}), dream gain {measures.dream_gain:.2f}",
+            flush=True,
+        )
 
 
 class ExportGenerator(Callback):

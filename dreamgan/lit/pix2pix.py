@@ -173,7 +173,7 @@ class Pix2Pix(LightningModule):
         both = self.optimizers()
         if not isinstance(both, list):
             raise RuntimeError("there must be two optimisers")
-        return both  # type: ignore[return-value]
+        return both
 
     @property
     def progress(self) -> float:

@@ -19,6 +19,12 @@ _TAPS: dict[str, tuple[tuple[str, int], ...]] = {
     "mobilenet_v2": (("features.1", 16), ("features.3", 24), ("features.6", 32), ("features.13", 96)),
     "squeezenet1_1": (("features.1", 64), ("features.4", 128), ("features.7", 256), ("features.12", 512)),
 }
+# What each tap is divided by, so that the decoder gets values of about 1: SqueezeNet, having no batch norm, answers
+# with values in the tens, which would drive the tanh into saturation from the first step on.
+_SCALES: dict[str, tuple[float, ...]] = {
+    "mobilenet_v2": (1.0, 1.0, 1.0, 1.0),
+    "squeezenet1_1": (22.0, 42.0, 40.0, 15.0),
+}
 STRIDE_PX = 16
 SMALLEST_PX = 64
 
@@ -49,6 +55,14 @@ def _start_small(conv: nn.Conv2d, std: float) -> None:
     nn.init.normal_(conv.weight, std=std)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
+
+
+def _reflect(conv: nn.Conv2d) -> None:
+    """Turn a pretrained convolution's zero padding into reflection."""
+    conv.padding_mode = "reflect"
+    # Conv2d works this out in its constructor only, and only for other paddings than zeros.
+    vertical, horizontal = (int(pixels) for pixels in conv.padding)
+    conv._reversed_padding_repeated_twice = [horizontal, horizontal, vertical, vertical]
 
 
 class _Residual(nn.Module):
@@ -87,16 +101,14 @@ class Translator(nn.Module):
         self.encoder = load_extractor(config.encoder, [layer for layer, _ in taps], weights=encoder_weights)
         self.encoder.requires_grad_(True)
         for module in self.encoder.modules():
-            if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
-                module.padding_mode = "reflect"
-                # Conv2d works this out in its constructor only.
-                module._reversed_padding_repeated_twice = [p for p in reversed(module.padding) for _ in range(2)]  # type: ignore[arg-type, misc]
+            if isinstance(module, nn.Conv2d):
+                _reflect(module)
         skips = [3, *(channels for _, channels in taps)]  # strides 1, 2, 4, 8, 16
         widths = config.widths
         self.bottom = nn.Sequential(_conv(skips[4], widths[4]), _Residual(widths[4]), _Residual(widths[4]))
         self.ups = nn.ModuleList(_conv(widths[i + 1] + skips[i], widths[i]) for i in reversed(range(4)))
         self.head = nn.Conv2d(widths[0], 3, 3, padding=1, padding_mode="reflect")
-        _start_small(self.head, 0.005)
+        _start_small(self.head, 0.001)
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -120,7 +132,8 @@ class Translator(nn.Module):
 
     def _residual(self, photos: Tensor) -> Tensor:
         normalised = (photos - self.mean) / self.std  # type: ignore[operator]
-        skips = [normalised, *self.encoder(normalised).values()]
+        taps = zip(self.encoder(normalised).values(), _SCALES[self.config.encoder], strict=True)
+        skips = [normalised, *(activation / scale for activation, scale in taps)]
         x: Tensor = self.bottom(skips[4])
         for up, skip in zip(self.ups, reversed(skips[:4]), strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)

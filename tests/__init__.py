@@ -1,0 +1,1 @@
+# This file makes `tests.reference` importable: torch-fidelity installs a package named `tests`, too.

@@ -1,0 +1,209 @@
+"""Every term of the loss against numbers made by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamgan.dream.objectives import OBJECTIVES
+from dreamgan.losses import (
+    hinge_discriminator,
+    hinge_generator,
+    l1,
+    local_objective,
+    log_objective_gap,
+    low_pass_l1,
+    relative_feature_l1,
+)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def checkerboard(size: int) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return ((rows + columns) % 2).float().expand(1, 3, size, size)
+
+
+# --- pixels
+
+
+def test_pixel_losses_of_equal_pictures_are_zero() -> None:
+    images = noise(2, 3, 16, 16)
+    assert l1(images, images) == 0
+    assert low_pass_l1(images, images) == 0
+
+
+def test_l1_by_hand() -> None:
+    dark, bright = torch.full((2, 3, 8, 8), 0.25), torch.full((2, 3, 8, 8), 0.25)
+    bright[0] = 0.75
+    assert l1(dark, bright) == pytest.approx(0.25)  # 0.5 on one of two pictures
+    assert l1(bright, dark) == pytest.approx(0.25)
+    assert l1(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)) == 1  # the most there is
+
+
+def test_low_pass_ignores_fine_phase_and_sees_colour() -> None:
+    board, grey = checkerboard(16), torch.full((1, 3, 16, 16), 0.5)
+    assert l1(board, grey) == pytest.approx(0.5)
+    assert low_pass_l1(board, grey) == pytest.approx(0, abs=1e-7)
+    assert low_pass_l1(board, board.roll(1, dims=3)) == pytest.approx(0, abs=1e-7)
+    assert low_pass_l1(grey + 0.25, board) == pytest.approx(0.25)
+    # Cells of 2 px see stripes that cells of 4 px do not.
+    stripes = (torch.arange(16) // 2 % 2).float().expand(1, 3, 16, 16)
+    assert low_pass_l1(stripes, grey, cell_px=4) == pytest.approx(0, abs=1e-7)
+    assert low_pass_l1(stripes, grey, cell_px=2) == pytest.approx(0.5)
+
+
+def test_low_pass_is_never_above_l1() -> None:
+    one, two = noise(2, 3, 16, 16), noise(2, 3, 16, 16, seed=1)
+    assert 0 < low_pass_l1(one, two) < l1(one, two)
+
+
+# --- features
+
+
+def test_relative_feature_l1_by_hand() -> None:
+    dreams = torch.tensor([1.0, -3.0]).view(2, 1, 1, 1).expand(2, 4, 3, 3)
+    generated = torch.tensor([1.5, -3.0]).view(2, 1, 1, 1).expand(2, 4, 3, 3)
+    # Half of the first picture's mean |f|, nothing of the second's.
+    assert relative_feature_l1({"a": generated}, {"a": dreams}, "a") == pytest.approx(0.25)
+    assert relative_feature_l1({"a": dreams}, {"a": dreams}, "a") == 0
+    assert relative_feature_l1({"a": torch.zeros(2, 4, 3, 3)}, {"a": dreams}, "a") == pytest.approx(1)
+    assert relative_feature_l1({"a": 3 * dreams}, {"a": dreams}, "a") == pytest.approx(2)
+
+
+def test_relative_feature_l1_has_no_scale() -> None:
+    generated, dreams = noise(3, 4, 5, 5), noise(3, 4, 5, 5, seed=1)
+    plain = relative_feature_l1({"a": generated}, {"a": dreams}, "a")
+    # Each picture on a scale of its own.
+    scale = torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1, 1)
+    scaled = relative_feature_l1({"a": scale * generated}, {"a": scale * dreams}, "a")
+    assert float(scaled) == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_relative_feature_l1_takes_the_layer_asked_for() -> None:
+    one, two = noise(1, 4, 5, 5), noise(1, 4, 5, 5, seed=1)
+    generated, dreams = {"a": one, "b": one}, {"a": one, "b": two}
+    assert relative_feature_l1(generated, dreams, "a") == 0
+    assert relative_feature_l1(generated, dreams, "b") > 0.1
+
+
+def test_relative_feature_l1_sends_gradients_to_the_generated_picture_only() -> None:
+    generated, dreams = noise(1, 4, 5, 5).requires_grad_(True), noise(1, 4, 5, 5, seed=1).requires_grad_(True)
+    relative_feature_l1({"a": generated}, {"a": dreams}, "a").backward()
+    assert dreams.grad is None
+    assert generated.grad is not None
+    assert generated.grad.abs().min() > 0
+
+
+def test_relative_feature_l1_of_silent_dream_is_finite() -> None:
+    generated = noise(1, 4, 5, 5).requires_grad_(True)
+    loss = relative_feature_l1({"a": generated}, {"a": torch.zeros(1, 4, 5, 5)}, "a")
+    loss.backward()
+    assert generated.grad is not None
+    assert bool(torch.cat([loss.detach().flatten(), generated.grad.flatten()]).isfinite().all())
+
+
+# --- objective
+
+
+def test_log_objective_gap_by_hand() -> None:
+    dreams = torch.tensor([1.0, 3.0])
+    generated = torch.tensor([2.0, 1.0])
+    floor = 1e-3 * 2.0
+    expected = (math.log((2 + floor) / (1 + floor)) + math.log((3 + floor) / (1 + floor))) / 2
+    assert float(log_objective_gap(generated, dreams)) == pytest.approx(expected, rel=1e-6)
+    assert log_objective_gap(dreams, dreams) == 0
+
+
+def test_log_objective_gap_is_two_sided() -> None:
+    dreams = torch.tensor([5.0])
+    over, under = (log_objective_gap(factor * dreams, dreams) for factor in (2.0, 0.5))
+    assert float(over) == pytest.approx(math.log(2), abs=2e-3)
+    assert float(under) == pytest.approx(math.log(2), abs=2e-3)
+    for factor, sign in ((2.0, 1), (0.5, -1)):
+        generated = (factor * dreams).requires_grad_(True)
+        log_objective_gap(generated, dreams).backward()
+        assert generated.grad is not None
+        assert generated.grad.sign() == sign  # descent leads back to the dream's objective
+
+
+def test_log_objective_gap_is_capped() -> None:
+    dreams = torch.tensor([1.0, 1.0])
+    generated = torch.tensor([1e6, 1.5]).requires_grad_(True)
+    near = math.log((1.5 + 1e-3) / (1 + 1e-3))
+    loss = log_objective_gap(generated, dreams)
+    assert float(loss.detach()) == pytest.approx((2 + near) / 2, rel=1e-5)
+    loss.backward()
+    assert generated.grad is not None
+    assert generated.grad[0] == 0
+    assert generated.grad[1] > 0
+    assert float(log_objective_gap(generated.detach(), dreams, cap=0.1)) == pytest.approx(0.1)
+    assert float(log_objective_gap(torch.zeros(2), dreams)) == pytest.approx(2)  # the other side as well
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_log_objective_gap_has_no_scale(scale: float) -> None:
+    generated, dreams = noise(2, 5, 5), noise(2, 5, 5, seed=1)
+    plain = log_objective_gap(generated, dreams)
+    assert float(log_objective_gap(scale * generated, scale * dreams)) == pytest.approx(float(plain), rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+@pytest.mark.parametrize("target", [0.0, -1.0, 1.0])
+def test_log_objective_gap_is_finite_where_there_is_no_logarithm(value: float, target: float) -> None:
+    generated = torch.full((2, 3, 3), value, requires_grad=True)
+    loss = log_objective_gap(generated, torch.full((2, 3, 3), target))
+    loss.backward()
+    assert 0 <= loss.detach() <= 2
+    assert generated.grad is not None
+    assert bool(generated.grad.isfinite().all())
+
+
+def test_log_objective_gap_leaves_the_dream_alone() -> None:
+    generated, dreams = noise(3).requires_grad_(True), noise(3, seed=1).requires_grad_(True)
+    log_objective_gap(generated, dreams).backward()
+    assert dreams.grad is None
+
+
+# --- adversarial
+
+
+def test_hinge_by_hand() -> None:
+    real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-2.0, 0.0, 1.0])
+    expected = 0.5 * ((0 + 0.5 + 2) / 3 + (0 + 1 + 2) / 3)
+    assert float(hinge_discriminator(real, fake)) == pytest.approx(expected)
+    assert float(hinge_generator(fake)) == pytest.approx(1 / 3)
+    assert hinge_discriminator(torch.ones(4), -torch.ones(4)) == 0
+    assert hinge_discriminator(torch.zeros(4), torch.zeros(4)) == 1
+
+
+def test_hinge_gradients_stop_at_the_margin_for_the_discriminator_only() -> None:
+    real, fake = torch.tensor([2.0, 0.5], requires_grad=True), torch.tensor([-2.0, 0.5], requires_grad=True)
+    hinge_discriminator(real, fake).backward()
+    assert real.grad is not None
+    assert fake.grad is not None
+    assert real.grad.tolist() == [0, -0.25]  # descent raises the logit of the real
+    assert fake.grad.tolist() == [0, 0.25]
+    fake.grad = None
+    hinge_generator(fake).backward()
+    assert fake.grad.tolist() == [-0.5, -0.5]
+
+
+# --- the objective at every location
+
+
+def test_local_objective_by_hand() -> None:
+    activation = torch.tensor([[1.0, -2.0], [3.0, 0.0]]).view(1, 2, 1, 2)
+    assert local_objective(activation, "mean").tolist() == [[[2.0, -1.0]]]
+    assert local_objective(activation, "l2").tolist() == [[[5.0, 2.0]]]
+
+
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
+def test_local_objective_averages_to_the_objective(objective: str) -> None:
+    activation = noise(2, 5, 4, 6) - 0.3
+    local = local_objective(activation, objective)
+    assert local.shape == (2, 4, 6)
+    torch.testing.assert_close(local.mean(dim=(1, 2)), OBJECTIVES[objective](activation))
