@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 USAGE = """\
 usage: dreamgan COMMAND ...
 
-  dream    dream a photo or a folder of photos directly
-  dataset  dream a set of photos into a dataset of (photo, dream) pairs
-  train    train a generator on such a dataset (Lightning's command line: fit, validate ...)
-  sample   dream photos in one pass of a trained generator
+  dream       dream a photo or a folder of photos directly
+  dataset     dream a set of photos into a dataset of (photo, dream) pairs
+  train       train a generator on such a dataset (Lightning's command line: fit, validate ...)
+  sample      dream photos in one pass of a trained generator
+  quickstart  all of it on sample photos and small defaults, in some minutes
 
 dreamgan COMMAND --help says more; dreamgan --version says the version."""
 
@@ -19,13 +22,13 @@ dreamgan COMMAND --help says more; dreamgan --version says the version."""
 def _dream(args: list[str]) -> None:
     from dreamgan.commands.dream import dream
 
-    _call(dream, args, positional=True)
+    _call("dream", dream, args)
 
 
 def _dataset(args: list[str]) -> None:
     from dreamgan.commands.dataset import make_dataset
 
-    _call(make_dataset, args, positional=False)
+    _call("dataset", make_dataset, args)
 
 
 def _train(args: list[str]) -> None:
@@ -37,19 +40,13 @@ def _train(args: list[str]) -> None:
 def _sample(args: list[str]) -> None:
     from dreamgan.commands.sample import sample
 
-    _call(sample, args, positional=True)
+    _call("sample", sample, args)
 
 
 def _quickstart(args: list[str]) -> None:
     from dreamgan.quickstart import quickstart
 
-    _call(quickstart, args, positional=False)
-
-
-def _bench_dream(args: list[str]) -> None:
-    from dreamgan.bench import bench_dream
-
-    _call(bench_dream, args, positional=False)
+    _call("quickstart", quickstart, args)
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -58,17 +55,15 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
     "sample": _sample,
     "quickstart": _quickstart,
-    "bench_dream": _bench_dream,
 }
 
 
-def _call(function: Callable[..., None], args: list[str], *, positional: bool) -> None:
-    """Parse the flags of a typed function and call it."""
-    import jsonargparse
-    from docstring_parser import DocstringStyle
+def _call(command: str, function: Callable[..., None], args: list[str]) -> None:
+    """Parse the flags of a typed function, which its docstring describes, and call it."""
+    from dreamgan.commands.flags import flags_parser
 
-    jsonargparse.set_parsing_settings(docstring_parse_style=DocstringStyle.GOOGLE)
-    jsonargparse.auto_cli(function, args=args, as_positional=positional, exit_on_error=False)
+    parsed = flags_parser(f"dreamgan {command}", function).parse_args(args)
+    function(**{name: parsed[name] for name in inspect.signature(function).parameters})
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -78,18 +73,14 @@ def main(args: Sequence[str] | None = None) -> int:
         args: As on the command line; None takes ``sys.argv``.
 
     Returns:
-        The exit code: 0; 2 for a mistake of the user's, whose last line on stderr says what is wrong and what to
-        do; 130 when interrupted.
+        The exit code: 0; 2 for a mistake of the user's or a disk that does not take what is written, of which the
+        last line on stderr says what is wrong; 130 when interrupted.
     """
-    import jsonargparse
-
-    from dreamgan.errors import UserError
-
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
+        print(USAGE, file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
-    if args[0] == "--version":
+    if "--version" in args[:2]:
         from dreamgan import __version__
 
         print(f"dreamgan {__version__}")
@@ -98,19 +89,54 @@ def main(args: Sequence[str] | None = None) -> int:
         print(USAGE, file=sys.stderr)
         print(f"dreamgan: there is no command {args[0]!r}; use {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    return _run(args[0], args[1:])
+
+
+def _run(command: str, args: list[str]) -> int:
+    import jsonargparse
+
+    from dreamgan.errors import UserError
+
     try:
-        COMMANDS[args[0]](args[1:])
+        COMMANDS[command](args)
     except UserError as error:
-        print(f"dreamgan {args[0]}: {_one_line(error)}", file=sys.stderr)
-        return 2
+        return _stop(command, str(error), 2)
     except jsonargparse.ArgumentError as error:
-        print(f"dreamgan {args[0]}: {_one_line(error)} (--help lists all flags)", file=sys.stderr)
-        return 2
+        return _stop(command, f"{flag_error(str(error))} (--help lists all flags)", 2)
     except KeyboardInterrupt:
-        print(f"dreamgan {args[0]}: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+        return _stop(command, "interrupted; what was finished is kept", 130)
+    except OSError as error:
+        # With a number it comes from the system: a full disk, a missing right. Without one it is a bug of ours.
+        if error.errno is None:
+            raise
+        file = f"{error.filename}: " if error.filename else ""
+        return _stop(command, f"{file}{error.strerror or error}; what was finished is kept", 2)
     return 0
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _stop(command: str, text: str, code: int) -> int:
+    print(f"dreamgan {command}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+
+
+def flag_error(text: str) -> str:
+    """Shorten what jsonargparse says, over several lines, of a value that does not fit its flag."""
+    text = re.sub(r'^Parser key "([^"]+)":', r"--\1:", text)
+    text = re.sub(r"^argument (--\w+)\S*: invalid _boolean_type value: (.*)", r"\1: \2 is not true or false", text)
+    # Of a class in a config, only what is said of its own arguments matters.
+    problem = re.search(
+        r"given class_path '[\w.]*?(\w+)':\s*(.*?)(?:\n\s*- Expected a <class 'None|\Z)", text, re.DOTALL
+    )
+    value = re.search(r"(?:Given value|Got value): (.*)\Z", text, re.DOTALL)
+    choices = re.search(r"Literal\[(.+?)\]", text)
+    kinds = [_KINDS[kind] for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind in _KINDS]
+    flag = text.partition(":")[0]
+    if problem:
+        return f"{flag}: {problem[1]}: {flag_error(problem[2])}"
+    if value and (choices or kinds):
+        expected = f"one of {choices[1]}" if choices else " or ".join(kinds)
+        return f"{flag}: {value[1].strip()!r} is not {expected}"
+    return text

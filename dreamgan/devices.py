@@ -52,7 +52,13 @@ def default_batch(device: torch.device) -> int:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    text = str(error).lower()
+    # The CPU and MPS raise plain RuntimeErrors.
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
 
 
 def halving(run: Callable[[slice], T], count: int) -> list[T]:
@@ -77,10 +83,13 @@ def halving(run: Callable[[slice], T], count: int) -> list[T]:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            failed = True
+        else:
+            failed = False
+        # Out of the handler, so that the traceback no longer holds the tensors that did not fit.
+        if failed:
             if part.stop - part.start == 1:
-                raise UserError(
-                    "out of memory with a single picture; make it smaller, or use another --device"
-                ) from None
+                raise UserError("out of memory with a single picture; make it smaller, or use another --device")
             size = (part.stop - part.start) // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

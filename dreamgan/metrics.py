@@ -54,8 +54,7 @@ class Measures:
 def feature_vectors(images: Tensor, extractor: Extractor, recipe: DreamRecipe) -> Tensor:
     """Features of the recipe's deepest target layer, after a ReLU, flattened.
 
-    The deepest layer is the last that the recipe names by the extractor's order of depth. The ReLU changes nothing
-    where the layer ends in one.
+    The ReLU changes nothing where the layer ends in one.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
@@ -68,8 +67,7 @@ def feature_vectors(images: Tensor, extractor: Extractor, recipe: DreamRecipe) -
     mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     inputs = enlarge_to((images - mean) / std, extractor.min_size_px)
     activations = extractor(inputs.contiguous(memory_format=torch.channels_last))
-    # The deepest of several layers is the coarsest; of equals the one named last.
-    deepest = min(reversed(recipe.layer_names), key=lambda layer: activations[layer].shape[-1])
+    deepest = [layer for layer in extractor.layers_by_depth if layer in recipe.layer_names][-1]
     return F.relu(activations[deepest]).flatten(1).float()
 
 
@@ -86,6 +84,7 @@ def gains(photos: Tensor, dreams: Tensor, generated: Tensor) -> Tensor:
 
 def universal_share(residuals: Tensor) -> float:
     """|mean residual|² / mean |residual|² over photos; (N, 3, H, W)."""
+    residuals = residuals.detach()
     energy = residuals.square().sum(dim=(1, 2, 3)).mean()
     return float(residuals.mean(dim=0).square().sum() / energy.clamp_min(1e-12))
 
@@ -146,8 +145,8 @@ def measure(
     plain = {name: over(saved[name], lambda i: score(i, extractor, recipe)) for name in ("x", "d", "g")}
     return Measures(
         n=len(photos),
-        dream_gain=float(gains(plain["x"], plain["d"], plain["g"]).mean()),
-        robust_gain=float(torch.stack(robust["g"]).mean() / torch.stack(robust["d2"]).mean())
+        dream_gain=float(gains(plain["x"], plain["d"], plain["g"]).nanmean()),
+        robust_gain=float(torch.stack(robust["g"]).nanmean() / torch.stack(robust["d2"]).nanmean())
         if has_ceiling
         else float("nan"),
         floor_cosine=float(floor.mean()),

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny pictures gain nothing from threads, and lose much where the machine is busy."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamgan.views import RandomView, blurred, robust_views, scaled
+from dreamgan.views import RandomView, View, blurred, robust_views, scaled
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -118,7 +118,8 @@ def test_random_view_crops_where_it_is_told() -> None:
 
 def test_gradients_pass_through_every_view() -> None:
     images = noise(1, 3, 48, 48).requires_grad_(True)
-    for view in (*robust_views(), RandomView(0.3, 0.6, 0.8, 1.2, 0.5)):
+    views: list[View] = [*robust_views(), RandomView(0.3, 0.6, 0.8, 1.2, 0.5)]
+    for view in views:
         (gradient,) = torch.autograd.grad(view(images).sum(), images)
         assert bool(gradient.isfinite().all())
         assert gradient.sum() > 0

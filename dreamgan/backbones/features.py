@@ -24,6 +24,7 @@ class Extractor(nn.Module):
         backbone: name in `BACKBONES`.
         layers: layer names as asked for.
         nodes: the graph node of each layer.
+        layers_by_depth: the same names as `layers`, in the order in which the network computes them.
         weights_name: file name of the weights, or `random`.
         weights_sha256: sha256 of the weights file, hexadecimal.
         min_size_px: the smallest square input, in pixels, to which all layers answer.
@@ -43,7 +44,7 @@ class Extractor(nn.Module):
         Args:
             network: images (B, 3, H, W) → layer → activation.
             backbone: name in `BACKBONES`.
-            nodes: layer as asked → graph node, in order.
+            nodes: layer as asked → graph node.
             weights_name: file name of the weights, or `random`.
             weights_sha256: sha256 of the weights file, hexadecimal.
         """
@@ -52,6 +53,9 @@ class Extractor(nn.Module):
         self.backbone = backbone
         self.layers = tuple(nodes)
         self.nodes = tuple(nodes.values())
+        order = {node: place for place, node in enumerate(network.graph.nodes)}
+        (activations,) = next(node for node in network.graph.nodes if node.op == "output").args
+        self.layers_by_depth = tuple(sorted(nodes, key=lambda layer: order[activations[layer]]))
         self.weights_name = weights_name
         self.weights_sha256 = weights_sha256
         self.min_size_px = _min_size_px(network)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dreamgan.lit.dream_job import WorkUnit
 
 
+FORMAT = "dreamgan-dataset-1"
+
+
 def make_dataset(
     photos: str = "samples",
     recipe: str = "distillable",
@@ -40,6 +43,8 @@ def make_dataset(
 
     Example: dreamgan dataset --photos holiday/ --backbone vgg16 --weights vgg16.safetensors --out runs/holiday
 
+    Then: dreamgan train fit --config configs/pix2pix.yaml --data.dataset runs/holiday
+
     Args:
         photos: `samples` (photographs that scikit-image and scikit-learn carry, cut into crops), a folder (flat, or
             one sub-folder per class), a Hugging Face dataset name or a parquet file.
@@ -64,12 +69,16 @@ def make_dataset(
     Raises:
         UserError: If something given is wrong; the message says what and what to do.
     """
+    import json
     import shutil
+    import sys
 
     import torch
 
     from dreamgan.backbones.features import load_extractor
     from dreamgan.backbones.registry import get_spec
+    from dreamgan.commands.flags import at_least, check_seed, out_folder
+    from dreamgan.commands.pictures import is_utf8, printable, write_rejects
     from dreamgan.data.pairs import compact, is_unit, unit_rejects, write_card
     from dreamgan.data.sources import find_photos, split_of
     from dreamgan.devices import pick_device
@@ -78,14 +87,19 @@ def make_dataset(
     from dreamgan.images import MIN_SIDE_PX
     from dreamgan.lit.dream_job import cut_into_units
 
-    if size < MIN_SIDE_PX:
-        raise UserError(f"--size {size} is too small; use at least {MIN_SIDE_PX} px")
-    for flag, value in (("batch", batch), ("threads", threads)):
-        if value is not None and value < 1:
-            raise UserError(f"--{flag} {value} makes no sense; use 1 or more")
+    at_least(MIN_SIDE_PX, size=size)
+    at_least(1, batch=batch, threads=threads, crops=crops, limit=limit)
+    check_seed(seed)
     where = pick_device(device)
+    target = out_folder(out)
+    source = Path(photos).expanduser()
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--out '{target}' lies in the folder of the photos; give another --out")
     chosen = get_recipe(recipe, get_spec(backbone).name, layers=None if layers is None else parse_layers(layers))
     photo_set = find_photos(photos, size_px=size, crops=crops, seed=seed, limit=limit)
+    for photo in photo_set.photos:
+        if not is_utf8(photo.photo_id):
+            raise UserError(f"the file name {printable(photo.photo_id)!r} is not UTF-8 text; rename the photo")
     split = split_of(
         [photo.source_id for photo in photo_set.photos],
         test_fraction=test_fraction,
@@ -93,13 +107,16 @@ def make_dataset(
         labels=[photo.label for photo in photo_set.photos],
         hold_out=[name.strip() for name in hold_out.split(",")] if hold_out else (),
     )
+    if "test" not in split.values():
+        print("no test split: a network trained on this cannot be measured", file=sys.stderr)
     extractor = load_extractor(backbone, chosen.layer_names, weights=weights, device=where)
-    target = Path(out)
     unit_photos = batch or (8 if where.type == "cpu" else 32)
     config = {
-        "photos": str(photos),
+        "format": FORMAT,
+        "photos": photos,
+        "photo_count": len(photo_set),
         "photo_list_sha256": _digest(photo_set),
-        "recipe": chosen.to_json(),
+        "recipe": json.loads(chosen.to_json()),
         "backbone": extractor.backbone,
         "weights": extractor.weights_name,
         "weights_sha256": extractor.weights_sha256,
@@ -116,7 +133,7 @@ def make_dataset(
     _claim(target, config, overwrite=overwrite)
     units_folder = target / ".units"
     if (target / "README.md").exists() and not units_folder.exists():
-        print(f"{out} is complete already; nothing to do")
+        print(f"{target} is complete already; nothing to do")
         return
     units = [
         unit
@@ -135,9 +152,10 @@ def make_dataset(
         shutil.rmtree(target)
         raise UserError(f"none of the {len(photo_set)} photos could be used; first: {rejects[0].reason}")
     rows = compact([unit.path for unit in units], target, labels=photo_set.labels)
-    _write_rejects([(reject.name, reject.reason) for reject in rejects], target)
+    write_rejects([(reject.name, reject.reason) for reject in rejects], target)
     facts = {
-        "photos": photos,
+        # The name only: the rest of a path is nobody's business when the dataset is passed on.
+        "photos": source.resolve().name if source.exists() else photos,
         "recipe": chosen.name,
         "backbone": extractor.backbone,
         "layers": ", ".join(chosen.layer_names),
@@ -148,17 +166,22 @@ def make_dataset(
     write_card(target, facts=facts, picture=_sheet(target))
     shutil.rmtree(units_folder)
     counts = ", ".join(f"{count} in {name}" for name, count in rows.items())
-    print(f"dream dataset in {out}: {counts}; look at {target / 'sheet.png'}")
+    print(f"dream dataset in {target}: {counts}; look at {target / 'sheet.png'}")
 
 
 def _run(
     units: list[WorkUnit], photo_set: PhotoSet, extractor: Any, recipe: Any, config: dict[str, Any], device: Any
 ) -> None:
+    import signal
+
+    import torch
     from pytorch_lightning import Trainer
 
     from dreamgan.commands.quiet import quiet_lightning
     from dreamgan.lit.dream_job import DreamJob, UnitPhotos, UnitWriter
 
+    threads = torch.get_num_threads()
+    on_interrupt = signal.getsignal(signal.SIGINT)
     second_seed = config["seed"] + 1 if config["second_dreams"] else None
     job = DreamJob(extractor, recipe, seed=config["seed"], second_seed=second_seed, threads=config["threads"])
     with quiet_lightning():
@@ -172,16 +195,23 @@ def _run(
             enable_model_summary=False,
             callbacks=[UnitWriter()],
         )
-        trainer.predict(job, UnitPhotos(units, photo_set, config["size"]).loader(), return_predictions=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.predict(job, UnitPhotos(units, photo_set, config["size"]).loader(), return_predictions=False)
+        except SystemExit:
+            # Lightning turns Ctrl-C into this, and ignores the key from then on.
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _digest(photo_set: PhotoSet) -> str:
     """What tells one list of photos from another."""
     import hashlib
 
-    text = "\n".join(f"{photo.photo_id}\t{photo.label}\t{photo.where}" for photo in photo_set.photos)
+    # Without the folder: the same photos are the same from wherever they are named.
+    photos = ((photo.photo_id, photo.label, getattr(photo.where, "box", photo.where)) for photo in photo_set.photos)
+    text = "\n".join(map(repr, photos))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -193,44 +223,57 @@ def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
 
     from dreamgan.errors import UserError
 
-    path = target / "config.json"
+    path, partial = target / "config.json", target / ".config.json.partial"
     if path.is_file():
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             old = {}
-        changed = [key for key in config if old.get(key) != config[key]]
-        if changed and not overwrite:
-            difference = "; ".join(f"{key} was {old.get(key)!r}, is {config[key]!r}" for key in changed)
-            raise UserError(
-                f"{target} was begun with another configuration ({difference}); use --overwrite or another --out"
-            )
+        if not isinstance(old, dict) or old.get("format") != FORMAT:
+            raise UserError(f"'{path}' is of something else than a dream dataset; give another --out")
+        changed = _difference(old, config)
         if not changed:
             return
+        if not overwrite:
+            raise UserError(
+                f"'{target}' was begun with another configuration ({'; '.join(changed)}); "
+                "use --overwrite or another --out"
+            )
         for name in ("data", ".units"):
             shutil.rmtree(target / name, ignore_errors=True)
         for name in ("README.md", "sheet.png", "rejects.csv"):
             (target / name).unlink(missing_ok=True)
-    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} exists and holds no dream dataset; give another --out")
+    elif target.exists() and any(item != partial for item in target.iterdir()):
+        raise UserError(f"'{target}' exists and holds something else than a dream dataset; give another --out")
     target.mkdir(parents=True, exist_ok=True)
-    partial = target / ".config.json.partial"
     partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
-def _write_rejects(rejects: list[tuple[str, str]], target: Path) -> None:
-    from dreamgan.commands.pictures import write_rejects
-
-    write_rejects(rejects, str(target))
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """What of a configuration is no longer as it was, one phrase per value."""
+    changed = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict) and was.get("name") != now.get("name"):
+            changed.append(f"{prefix}{key} was {was.get('name')!r}, is {now.get('name')!r}")
+        elif isinstance(was, dict) and isinstance(now, dict):
+            changed += _difference(was, now, f"{prefix}{key}.")
+        elif was != now:
+            changed.append(f"{prefix}{key} was {was!r}, is {now!r}")
+    return changed
 
 
 def _sheet(target: Path, rows: int = 6) -> Image:
     """Photo and dream of some pairs of the finished dataset, spread over it."""
+    import datasets
+
     from dreamgan.data.pairs import has_split, load_pairs
     from dreamgan.images import sheet
 
+    datasets.disable_progress_bars()  # of less than a second
     pairs = load_pairs(target, "test" if has_split(target, "test") else "train")
+    datasets.enable_progress_bars()
     count = min(rows, len(pairs))
     chosen = [pairs[place * len(pairs) // count] for place in range(count)]
     return sheet([[pair["photo"], pair["dream"]] for pair in chosen], ["photo", "dream"])

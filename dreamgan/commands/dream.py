@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamgan.devices import Precision
@@ -63,12 +62,17 @@ def dream(
     from dreamgan import dream as engine
     from dreamgan.backbones.features import load_extractor
     from dreamgan.backbones.registry import get_spec
-    from dreamgan.commands.pictures import loaded_batches, plan, save_dreams, write_rejects
+    from dreamgan.commands.flags import at_least, check_seed, out_folder
+    from dreamgan.commands.pictures import loaded_batches, plan, printable, save_dreams, write_rejects
     from dreamgan.devices import default_batch, halving, joined, pick_device, precision_context
-    from dreamgan.images import to_unit
+    from dreamgan.images import MIN_SIDE_PX, to_unit
 
+    at_least(1, batch=batch, octaves=octaves, steps=steps)
+    at_least(MIN_SIDE_PX, max_side=max_side or None)
+    check_seed(seed)
     where = pick_device(device)
-    jobs = plan(photos, out)
+    folder = out_folder(out)
+    jobs = plan(photos, folder)
     chosen = engine.get_recipe(
         recipe,
         get_spec(backbone).name,
@@ -91,31 +95,34 @@ def dream(
     rejects: list[tuple[str, str]] = []
     per_photo = sum(chosen.steps_per_octave)
     done = 0
-    Path(out).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(jobs) * per_photo, unit="step", desc=f"{chosen.name} {extractor.backbone}") as bar:
+    label = f"{chosen.name} {extractor.backbone}"
+    with tqdm(total=len(jobs) * per_photo, unit="step", desc=label, disable=None) as bar:
         size = batch or default_batch(where)
         for group in loaded_batches(jobs, batch=size, max_side=max_side, rejects=rejects):
             images = torch.stack([to_unit(loaded.picture) for _, loaded in group])
 
             def run(part: slice, group=group, images=images) -> torch.Tensor:  # type: ignore[no-untyped-def]
                 names = [job.name for job, _ in group[part]]
-                report = _OctaveReport(names, bar)
+                report = _OctaveReport([printable(name) for name in names], bar)
                 with precision_context(where, precision):
                     result = engine.dream(
                         images[part].to(where), extractor, chosen, seed=seed, photo_ids=names, callback=report
                     )
                 if result.dropped_octaves:
+                    height, width = images.shape[-2:]
                     bar.write(
-                        f"{names[0]}: {result.dropped_octaves} octaves too small for {extractor.backbone} left out"
+                        f"{width}x{height} px: left out {result.dropped_octaves} of {chosen.octaves} octaves, "
+                        f"too small for {extractor.backbone}"
                     )
                 return result.images.cpu()
 
-            save_dreams(group, joined(halving(run, len(group))), lambda job: {**facts, "photo": Path(job.name).name})
+            dreams = joined(halving(run, len(group)))
+            save_dreams(group, dreams, lambda job: {**facts, "photo": printable(job.source.name)})
             done += len(group)
             # Octaves that were left out and photos that could not be read count as done.
             bar.update((done + len(rejects)) * per_photo - bar.n)
-    write_rejects(rejects, out)
-    print(f"{len(jobs) - len(rejects)} dreams in {out}")
+    write_rejects(rejects, folder)
+    print(f"{len(jobs) - len(rejects)} dreams in {folder}")
 
 
 class _OctaveReport:

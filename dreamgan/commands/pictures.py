@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from dreamgan.errors import UserError
-from dreamgan.images import LoadedImage, list_images, load_image, save_png, shrink_to, to_picture
+from dreamgan.images import MIN_SIDE_PX, LoadedImage, list_images, load_image, save_png, shrink_to, to_picture
+
+# Photos wait for others of their size until so many pixels wait (three bytes each).
+MOST_WAITING_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Job:
     """One photo on its way.
 
     Attributes:
-        name: The photo's path below the folder given, for messages.
+        name: The photo's path below the folder given, for messages and as the photo's id.
         source: Where the photo is.
         target: Where its picture goes.
     """
@@ -29,29 +36,67 @@ class Job:
     target: Path
 
 
-def plan(photos: str, out: str) -> list[Job]:
+def printable(name: str) -> str:
+    """A file name without what would break a line, move the cursor or not encode: such characters become ``?``."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def plan(photos: str, out: Path) -> list[Job]:
     """Pair every photo with its target ``<stem>.png``; sub-folders are kept.
 
-    Two photos of one stem keep their suffixes (``a.jpg.png``).
+    Photos of one stem keep their suffixes (``a.jpg.png``). Pictures under ``out`` are no photos: an earlier call
+    may have written them.
+
+    Args:
+        photos: A picture or a folder.
+        out: Folder of the targets, not yet made.
 
     Raises:
-        UserError: If there is no photo, or a target would overwrite a photo.
+        UserError: If there is no photo, or a target would overwrite a picture that dreamgan did not write.
     """
+    if not photos:
+        raise UserError("the photo or folder is an empty name; give a picture or a folder of pictures")
     path = Path(photos).expanduser()
     sources = list_images(path)
-    root = path if path.is_dir() else path.parent
-    targets: list[Path] = []
-    stems = [source.relative_to(root).with_suffix("") for source in sources]
-    for source, stem in zip(sources, stems, strict=True):
-        relative = source.relative_to(root)
-        suffixed = stems.count(stem) > 1
-        targets.append(Path(out) / relative.parent / f"{source.name if suffixed else source.stem}.png")
-    photos_resolved = {source.resolve() for source in sources}
-    for target in targets:
-        if target.resolve() in photos_resolved:
-            raise UserError(f"{target} is one of the photos and would be overwritten; give another --out")
+    root = path.parent
+    if path.is_dir():
+        root = path
+        if out.resolve() == path.resolve():
+            raise UserError(f"--out {printable(str(out))!r} is the folder of the photos; give another --out")
+        sources = [source for source in sources if not source.resolve().is_relative_to(out.resolve())]
+        if not sources:
+            raise UserError(f"all pictures in {printable(photos)!r} lie under --out {str(out)!r}; give another --out")
     names = [str(source.relative_to(root)) for source in sources]
-    return [Job(*item) for item in zip(names, sources, targets, strict=True)]
+    # Case is ignored since some file systems do.
+    taken = Counter(name.casefold() for name in names)
+    taken.update(_stem(name) for name in names)
+    targets = [out / (f"{name}.png" if taken[_stem(name)] > 1 else Path(name).with_suffix(".png")) for name in names]
+    for target in targets:
+        if target.exists() and not _is_ours(target):
+            raise UserError(f"'{printable(str(target))}' was not written by dreamgan; move it or give another --out")
+    return [Job(_utf8(name), source, target) for name, source, target in zip(names, sources, targets, strict=True)]
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name can be stored as text; on Linux it may be any bytes."""
+    return _utf8(name) == name
+
+
+def _utf8(name: str) -> str:
+    """File names may hold bytes that are no UTF-8; they become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _stem(name: str) -> str:
+    return str(Path(name).with_suffix("")).casefold()
+
+
+def _is_ours(target: Path) -> bool:
+    try:
+        with Image.open(target, formats=("PNG",)) as picture:
+            return "dreamgan:version" in picture.info
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def loaded_batches(
@@ -74,27 +119,40 @@ def loaded_batches(
     waiting: dict[tuple[int, int], list[tuple[Job, LoadedImage]]] = {}
     for job in jobs:
         try:
-            loaded = load_image(job.source)
+            loaded = _load(job, max_side)
         except UserError as error:
             if len(jobs) == 1:
                 raise
             rejects.append((job.name, str(error)))
-            print(f"skipped: {error}", file=sys.stderr, flush=True)
+            _tell(f"skipped: {error}")
             continue
-        picture = loaded.picture
-        if max_side and max(picture.size) > max_side:
-            picture = shrink_to(picture, max_side)
-            was, now = "x".join(map(str, loaded.picture.size)), "x".join(map(str, picture.size))
-            print(f"{job.name}: shrunk from {was} to {now} px (--max_side 0 keeps the size)", file=sys.stderr)
-        for note in loaded.notes:
-            print(f"{job.name}: {note}", file=sys.stderr)
-        group = waiting.setdefault(picture.size, [])
-        group.append((job, LoadedImage(picture, loaded.icc_profile, loaded.notes)))
-        if len(group) == batch:
-            yield waiting.pop(picture.size)
+        size = loaded.picture.size
+        waiting.setdefault(size, []).append((job, loaded))
+        if len(waiting[size]) == batch:
+            yield waiting.pop(size)
+        while sum(width * height * len(group) for (width, height), group in waiting.items()) > MOST_WAITING_PIXELS:
+            yield waiting.pop(next(iter(waiting)))
     if len(rejects) == len(jobs):
-        raise UserError(f"none of the {len(jobs)} pictures could be read; first: {rejects[0][1]}")
+        raise UserError(f"none of the {len(jobs)} pictures could be used; first: {rejects[0][1]}")
     yield from waiting.values()
+
+
+def _load(job: Job, max_side: int) -> LoadedImage:
+    loaded = load_image(job.source)
+    picture = shrink_to(loaded.picture, max_side) if max_side else loaded.picture
+    if picture.size != loaded.picture.size:
+        was, now = (f"{size[0]}x{size[1]}" for size in (loaded.picture.size, picture.size))
+        if min(picture.size) < MIN_SIDE_PX:
+            raise UserError(f"'{job.source}' would be shrunk from {was} to {now} px, too narrow; raise --max_side")
+        _tell(f"{job.name}: shrunk from {was} to {now} px (--max_side 0 keeps the size)")
+    for note in loaded.notes:
+        _tell(f"{job.name}: {note}")
+    return LoadedImage(picture, loaded.icc_profile, loaded.notes)
+
+
+def _tell(text: str) -> None:
+    # By way of tqdm, so that a bar is not torn apart.
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def save_dreams(
@@ -108,17 +166,20 @@ def save_dreams(
         metadata: What the PNG of a job shall say of itself.
     """
     for (job, loaded), image in zip(group, images, strict=True):
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         save_png(to_picture(image), job.target, metadata=metadata(job), icc_profile=loaded.icc_profile)
 
 
-def write_rejects(rejects: Sequence[tuple[str, str]], out: str) -> None:
-    """Write ``rejects.csv`` (photo, reason) into ``out`` when there are any, and count them on stderr."""
+def write_rejects(rejects: Sequence[tuple[str, str]], out: Path) -> None:
+    """Write ``rejects.csv`` (photo, reason) into ``out`` and count them on stderr; without any, remove an old one."""
+    target = out / "rejects.csv"
     if not rejects:
+        target.unlink(missing_ok=True)
         return
-    target = Path(out) / "rejects.csv"
-    with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(("photo", "reason"))
-        writer.writerows(rejects)
-    print(f"{len(rejects)} pictures could not be read; they are listed in {target}", file=sys.stderr)
+    partial = out / ".rejects.csv.partial"
+    try:
+        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows([("photo", "reason"), *rejects])
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{len(rejects)} pictures could not be used; they are listed in {target}", file=sys.stderr)

@@ -20,6 +20,8 @@ _NOT_FOR_USERS = (
     ".*LightningCLI's args parameter.*",
     # Small datasets; the CSV is written at every epoch end all the same.
     ".*smaller than the logging interval.*",
+    # A resumed run goes on in the folder of the first.
+    ".*Checkpoint directory .* exists and is not empty.*",
     # A dataset without a test split is trained on without validation.
     ".*Total length of .* across ranks is zero.*",
 )
@@ -38,6 +40,11 @@ def quiet_lightning() -> Iterator[None]:
             for message in _NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message=message)
             yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            # Lightning exits on its own when interrupted; our commands say what was kept.
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dreamgan.devices import Precision
 
@@ -38,20 +40,28 @@ def sample(
     from tqdm import tqdm
 
     from dreamgan import __version__
-    from dreamgan.commands.pictures import loaded_batches, plan, save_dreams, write_rejects
+    from dreamgan.commands.flags import at_least, out_folder
+    from dreamgan.commands.pictures import loaded_batches, plan, printable, save_dreams, write_rejects
     from dreamgan.devices import default_batch, halving, joined, pick_device, precision_context
-    from dreamgan.images import to_unit
+    from dreamgan.errors import UserError
+    from dreamgan.images import MIN_SIDE_PX, to_unit
     from dreamgan.sampling import load_generator
     from dreamgan.sampling import sample as one_pass
 
+    at_least(1, batch=batch)
+    at_least(MIN_SIDE_PX, max_side=max_side or None)
     where = pick_device(device)
-    jobs = plan(photos, out)
-    loaded_generator = load_generator(generator, where)
-    learnt = {f"generator_{key}": str(value) for key, value in loaded_generator.dream.items()}
+    folder = out_folder(out)
+    jobs = plan(photos, folder)
+    loaded_generator = load_generator(Path(generator).expanduser(), where)
+    facts = {
+        "version": __version__,
+        "generator": printable(Path(generator).resolve().name),
+        **_learnt(loaded_generator.dream),
+    }
     rejects: list[tuple[str, str]] = []
     seconds = 0.0
-    Path(out).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(jobs), unit="picture") as bar:
+    with tqdm(total=len(jobs), unit="picture", disable=None) as bar:
         size = batch or default_batch(where)
         for group in loaded_batches(jobs, batch=size, max_side=max_side, rejects=rejects):
             images = torch.stack([to_unit(loaded.picture) for _, loaded in group])
@@ -63,17 +73,16 @@ def sample(
             start = time.perf_counter()
             dreams = joined(halving(run, len(group)))
             seconds += time.perf_counter() - start
-            save_dreams(
-                group,
-                dreams,
-                lambda job: {
-                    "version": __version__,
-                    "generator": Path(generator).name,
-                    **learnt,
-                    "photo": job.source.name,
-                },
-            )
+            if not bool(dreams.isfinite().all()):
+                raise UserError(f"the generator {generator!r} gives values that are not finite; train it again")
+            save_dreams(group, dreams, lambda job: {**facts, "photo": printable(job.source.name)})
             bar.update(len(group))
-    write_rejects(rejects, out)
+    write_rejects(rejects, folder)
     done = len(jobs) - len(rejects)
-    print(f"{done} dreams in {out}; {done / seconds:.1f} pictures per second in the network, on {where}")
+    print(f"{done} dreams in {folder}; {done / seconds:.1f} pictures per second in the network, on {where}")
+
+
+def _learnt(dream: Mapping[str, Any]) -> dict[str, str]:
+    """Recipe, backbone, layers and seed of the dreams that a generator learnt, as text."""
+    facts = {key: dream[key] for key in ("recipe", "backbone", "layers", "seed") if key in dream}
+    return {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in facts.items()}

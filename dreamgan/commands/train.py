@@ -18,7 +18,8 @@ from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
 
 # Classes that a config may name. A config from elsewhere must not choose what code is imported.
-_TRUSTED = ("dreamgan.", "pytorch_lightning.", "lightning.", "torch.")
+_TRUSTED = ("dreamgan.", "pytorch_lightning.", "lightning.pytorch.", "torch.optim.")
+_CLASS_KEYS = {"class_path", "model", "data", "callbacks", "logger", "strategy", "profiler", "plugins"}
 
 
 class DreamganCLI(LightningCLI):
@@ -38,15 +39,19 @@ class DreamganCLI(LightningCLI):
         if self._get(self.config_init, "trainer").logger in (None, True):
             # CSV first: the second logger's config would stop a second run.
             project = self._get(self.config_init, "wandb_project")
+            prepare_wandb()
             kwargs["logger"] = [CSVLogger(run_dir, name="csv"), WandbLogger(project=project, save_dir=run_dir)]
         config = self._get(self.config_init, "trainer")
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
         if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
             # Lightning's own default would put checkpoints into the logger's versioned folder, where
-            # `--ckpt_path last` does not find them.
-            folder = run_dir / "checkpoints"
-            callbacks.append(ModelCheckpoint(folder, "{epoch:04d}", save_last=True, enable_version_counter=False))
+            # `--ckpt_path last` does not find them, and save at validations only.
+            callbacks.append(
+                ModelCheckpoint(
+                    run_dir / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False
+                )
+            )
         callbacks += [
             ValidationLine(),
             PictureGrid(str(run_dir / "grids"), rows=self._get(self.config_init, "grid_rows")),
@@ -56,26 +61,24 @@ class DreamganCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Resolve ``--ckpt_path last``; a missing or unreadable checkpoint is an error, not a fresh start."""
+        """Resolve ``--ckpt_path last``; without a checkpoint it is an error, not a fresh start."""
         config = self.config_init["fit"]
-        wanted = config.get("ckpt_path")
-        if wanted is None:
-            return
-        path = Path(config["run_dir"]) / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
-        if not path.is_file():
-            raise UserError(f"there is no checkpoint {path}; leave --ckpt_path out to start afresh")
-        check_checkpoint(path)
-        config["ckpt_path"] = str(path)
+        if config.get("ckpt_path") == "last":
+            path = Path(config["run_dir"]) / "checkpoints" / "last.ckpt"
+            check_checkpoint(path)
+            config["ckpt_path"] = str(path)
 
 
 def check_checkpoint(path: Path) -> None:
     """Refuse a file that is not a checkpoint of ours.
 
     Raises:
-        UserError: If the file cannot be read safely or lacks what a resume needs.
+        UserError: If the file is missing, cannot be read safely or lacks what a resume needs.
     """
     import torch
 
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}; leave --ckpt_path out to start afresh")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a file that is no checkpoint
@@ -105,8 +108,22 @@ def check_configs(args: Sequence[str]) -> None:
         if not isinstance(content, dict):
             raise UserError(f"{value} holds no settings; see configs/pix2pix.yaml for an example")
         for name in _class_paths(content):
-            if "." in name and not name.startswith(_TRUSTED):
+            if not name.startswith(_TRUSTED):
                 raise UserError(f"{value} names the class {name!r}; configs may name {', '.join(_TRUSTED)} only")
+
+
+def check_ckpt_path(args: Sequence[str]) -> None:
+    """Refuse a ``--ckpt_path FILE`` that is no checkpoint, before Lightning looks into it.
+
+    Raises:
+        UserError: As ``check_checkpoint``.
+    """
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option == "--ckpt_path":
+            value = value if equals else args[i + 1] if i + 1 < len(args) else ""
+            if value not in ("last", "best", "null", ""):
+                check_checkpoint(Path(value))
 
 
 def _configs(args: Sequence[str]) -> list[tuple[str, str]]:
@@ -120,13 +137,13 @@ def _configs(args: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _class_paths(content: Any) -> list[str]:
+def _class_paths(content: Any, key: str = "") -> list[str]:
+    """Dotted names wherever jsonargparse would import one; a name without a dot is one that Lightning registers."""
     if isinstance(content, dict):
-        own = [content["class_path"]] if isinstance(content.get("class_path"), str) else []
-        return own + [name for value in content.values() for name in _class_paths(value)]
+        return [name for inner, value in content.items() for name in _class_paths(value, str(inner))]
     if isinstance(content, list):
-        return [name for value in content for name in _class_paths(value)]
-    return []
+        return [name for value in content for name in _class_paths(value, key)]
+    return [content] if key in _CLASS_KEYS and isinstance(content, str) and "." in content else []
 
 
 def prepare_wandb() -> None:
@@ -155,19 +172,23 @@ def train(args: Sequence[str]) -> None:
         UserError: If something given is wrong; the message says what and what to do.
     """
     check_configs(args)
-    # A dry look at the help or the config needs no tracker.
-    if not {"-h", "--help", "--print_config"} & {arg.split("=")[0] for arg in args}:
-        prepare_wandb()
+    check_ckpt_path(args)
     command: ArgsType = list(args)
-    with quiet_lightning():
-        DreamganCLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"exit_on_error": False},
-            args=command,
-        )
+    try:
+        with quiet_lightning():
+            DreamganCLI(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                seed_everything_default=0,
+                save_config_kwargs={"overwrite": True},
+                parser_kwargs={"exit_on_error": False},
+                args=command,
+            )
+    finally:
+        # A second run in this process shall not go into the W&B run of the first.
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            wandb.finish()

@@ -136,14 +136,15 @@ def _ascend(
     pixels: Tensor, extractor: Extractor, recipe: DreamRecipe, space: _Space, slides: list[list[int]]
 ) -> tuple[Tensor, Tensor]:
     """Gradient and score of each picture, averaged over the slides (one empty slide: the picture as it stands)."""
-    pixels = pixels.detach().requires_grad_(True)
     gradients: list[Tensor] = []
     scores: list[Tensor] = []
-    for where in slides:
-        view = slide(pixels, where[0], where[1], recipe.shift_px) if where else pixels
-        view_scores = _scores(view, extractor, recipe, space)
-        gradients += torch.autograd.grad(view_scores.sum(), pixels)
-        scores.append(view_scores.detach())
+    with torch.enable_grad():  # the caller may be in evaluation
+        pixels = pixels.detach().requires_grad_(True)
+        for where in slides:
+            view = slide(pixels, where[0], where[1], recipe.shift_px) if where else pixels
+            view_scores = _scores(view, extractor, recipe, space)
+            gradients += torch.autograd.grad(view_scores.sum(), pixels)
+            scores.append(view_scores.detach())
     return torch.stack(gradients).mean(dim=0), torch.stack(scores).mean(dim=0)
 
 

@@ -11,13 +11,13 @@ from dreamgan.dream.recipe import DreamRecipe
 
 
 def mean(activation: Tensor) -> Tensor:
-    """Mean activation, (B, C, h, w) to (B,)."""
-    return activation.mean(dim=(1, 2, 3))
+    """Mean activation, (B, C, h, w) (layers of the head: (B, C)) to (B,)."""
+    return activation.mean(dim=tuple(range(1, activation.ndim)))
 
 
 def l2(activation: Tensor) -> Tensor:
-    """Mean squared activation, (B, C, h, w) to (B,)."""
-    return activation.square().mean(dim=(1, 2, 3))
+    """Mean squared activation, (B, C, h, w) (layers of the head: (B, C)) to (B,)."""
+    return mean(activation.square())
 
 
 OBJECTIVES = {"mean": mean, "l2": l2}
@@ -27,12 +27,19 @@ def layer_scores(activations: Mapping[str, Tensor], recipe: DreamRecipe) -> Tens
     """Weighted sum over the recipe's layers of its objective.
 
     Args:
-        activations: Layer to activation (B, C, h, w).
+        activations: Layer to activation, (B, C, h, w) or (B, C).
         recipe: Gives layers, weights and the objective.
 
     Returns:
         One score per picture, (B,), in the dtype of the activations but at least float32.
+
+    Raises:
+        ValueError: If a layer of the recipe is not among the activations.
     """
+    missing = [layer for layer in recipe.layer_names if layer not in activations]
+    if missing:
+        has = ", ".join(activations)
+        raise ValueError(f"the extractor has no layer {missing[0]!r}, only {has}; load it with recipe.layer_names")
     objective = OBJECTIVES[recipe.objective]
     terms = []
     for layer, weight in recipe.layers:

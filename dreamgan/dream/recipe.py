@@ -45,8 +45,9 @@ class DreamRecipe:
         step_size: Length of a step in units of the scaled gradient.
         gradient_scale: ``zscore`` subtracts the mean and divides by the unbiased std, ``std`` divides by the
             population std + 1e-8, ``mean_abs`` divides by mean |g|; per picture.
-        smoothing: ``gaussian`` blurs the gradient with sigma ``smoothing_sigma``; ``cascade`` averages three
-            9x9 Gaussians of sigma {0.5, 1, 2} x ((step + 1) / steps x ``smoothing_sigma`` + 0.5).
+        smoothing: ``gaussian`` blurs the gradient with sigma ``smoothing_sigma``, out to ceil(3 sigma) pixels;
+            ``cascade`` averages three 9x9 Gaussians of sigma {0.5, 1, 2} x ((step + 1) / steps x
+            ``smoothing_sigma`` + 0.5). Kernels sum to one; reflect padding.
         smoothing_sigma: In pixels of the octave.
         shifts: ``jitter`` rolls each picture by its own random integers in [-shift_px, shift_px];
             ``stratified`` slides every picture by the same fixed sequence that cycles over the four
@@ -206,7 +207,7 @@ def tutorial(backbone: str) -> DreamRecipe:
     Source: the DeepDream tutorial of the TensorFlow documentation, section "Taking it up an octave".
 
     Differs: the last octave is larger than the photo, as there, and the dream is then resized back to the photo's
-    size. Layers for other backbones than InceptionV3 are ours.
+    size; octave sizes are rounded, the tutorial cuts them off. Layers for other backbones than InceptionV3 are ours.
     """
     return DreamRecipe(
         name="tutorial",
@@ -282,4 +283,7 @@ def get_recipe(name: str, backbone: str, **overrides: Any) -> DreamRecipe:
         changes["steps"] = tuple(
             recipe.steps[max(0, i)] for i in range(len(recipe.steps) - changes["octaves"], len(recipe.steps))
         )
+    if "octaves" in changes and "octaves_above" not in changes:
+        # Fewer octaves than the recipe has above the photo: the coarsest is then the photo's own size.
+        changes["octaves_above"] = min(recipe.octaves_above, max(0, changes["octaves"] - 1))
     return dataclasses.replace(recipe, **changes)

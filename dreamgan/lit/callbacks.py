@@ -86,8 +86,8 @@ class ExportGenerator(Callback):
         if not trainer.is_global_zero or not isinstance(pl_module, Pix2Pix):
             return
         measures = {} if pl_module.measures is None else dataclasses.asdict(pl_module.measures)
-        # JSON has no NaN; a measure that could not be taken is left out.
-        measures = {name: value for name, value in measures.items() if not math.isnan(value)}
+        # JSON has no NaN and no infinity; a measure that could not be taken is left out.
+        measures = {name: value for name, value in measures.items() if math.isfinite(value)}
         facts = {**pl_module.dream_facts, "epochs": trainer.current_epoch, "measures": measures}
         dataset = str(trainer.datamodule.dataset)  # type: ignore[attr-defined]
         network: Translator = pl_module.ema.module  # type: ignore[assignment]

@@ -159,8 +159,7 @@ class DreamJob(LightningModule):
         names = [photo.photo_id for photo in batch.photos]
 
         def run(part: slice) -> Tensor:
-            with torch.enable_grad():
-                result = dream(batch.images[part], self.extractor, self.recipe, seed=seed, photo_ids=names[part])
+            result = dream(batch.images[part], self.extractor, self.recipe, seed=seed, photo_ids=names[part])
             return result.images.float()
 
         return joined(halving(run, len(names)))

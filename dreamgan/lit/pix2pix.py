@@ -15,6 +15,8 @@ from dreamgan.backbones.features import Extractor, load_extractor
 from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
 from dreamgan.dream import DreamRecipe, parse_layers
 from dreamgan.dream.objectives import layer_scores
+from dreamgan.dream.octaves import enlarge_to
+from dreamgan.dream.shifts import stream
 from dreamgan.errors import UserError
 from dreamgan.losses import (
     hinge_discriminator,
@@ -165,9 +167,14 @@ class Pix2Pix(LightningModule):
             torch.optim.Adam(self.discriminator.parameters(), lr=self.hparams["lr_d"], betas=betas),
         ]
 
-    def on_train_epoch_start(self) -> None:
-        """Give every epoch a random state of its own: a resumed run then equals an uninterrupted one."""
-        torch.manual_seed(1_000_003 * self.hparams["seed"] + 1_009 * self.current_epoch + self.global_rank)
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Give every step a random state of its own: a resumed run then equals an uninterrupted one.
+
+        A state per epoch would not do: Lightning makes the loader's iterator, which draws from the same stream,
+        before or after the epoch's hook, depending on whether the run was resumed.
+        """
+        own = stream(self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(own.initial_seed())
 
     def _optimizers(self) -> list[LightningOptimizer]:
         both = self.optimizers()
@@ -235,8 +242,8 @@ class Pix2Pix(LightningModule):
         weights = self.hparams
         view = RandomView.draw()
         with torch.no_grad():
-            target = self.extractor(self._normalised(view(dreams)))
-        features = self.extractor(self._normalised(view(generated)))
+            target = self.extractor(self._normalised(view(dreams), self.extractor.min_size_px))
+        features = self.extractor(self._normalised(view(generated), self.extractor.min_size_px))
         terms = {
             "l1": weights["l1_weight"] * l1(generated, dreams),
             "low_pass_l1": weights["low_pass_weight"] * low_pass_l1(generated, dreams),
@@ -245,14 +252,16 @@ class Pix2Pix(LightningModule):
             terms[f"feature_{layer}"] = weight * relative_feature_l1(features, target, layer)
         scores, target_scores = (layer_scores(activations, self.recipe) for activations in (features, target))
         terms["objective"] = weights["objective_weight"] * log_objective_gap(scores, target_scores)
-        layer, objective = self.recipe.layer_names[-1], self.recipe.objective
+        layer = [name for name in self.extractor.layers_by_depth if name in self.recipe.layer_names][-1]
+        objective = self.recipe.objective
         local, target_local = (local_objective(activations[layer], objective) for activations in (features, target))
         terms["local_objective"] = weights["local_weight"] * log_objective_gap(local, target_local)
         return terms
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor, min_size_px: int) -> Tensor:
+        """As the backbone wants them; a view of a small picture may have to be enlarged."""
         normalised: Tensor = (images - self.mean) / self.std  # type: ignore[operator]
-        return normalised.contiguous(memory_format=torch.channels_last)
+        return enlarge_to(normalised, min_size_px).contiguous(memory_format=torch.channels_last)
 
     def forward(self, photos: Tensor) -> Tensor:
         """One-pass dreams of the EMA generator, (B, 3, H, W) in [0, 1] to the same."""

@@ -58,6 +58,27 @@ def test_starts_near_identity_with_pretrained_squeezenet(shared_dir: Path) -> No
     assert residual.abs().max() < 0.25
 
 
+class LoudEncoder(nn.Module):
+    """Answers with noise of the strength that SqueezeNet's ImageNet weights give to photographs."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        size = images.shape[-1]
+        taps = ((64, 2, 21.8), (128, 4, 41.6), (256, 8, 39.9), (512, 16, 14.6))
+        return {
+            f"{stride}": strength
+            * pictures(len(images), channels, size // stride, size // stride).sub(0.5).mul(12**0.5)
+            for channels, stride, strength in taps
+        }
+
+
+def test_starts_near_identity_with_squeezenets_loud_features() -> None:
+    network = build("squeezenet1_1")
+    network.encoder = LoudEncoder()  # type: ignore[assignment]
+    residual = residual_of(network, pictures(2, 3, 64, 64))
+    assert 0 < residual.abs().mean() < 0.05
+    assert residual.abs().max() < 0.25
+
+
 @both_encoders
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 64), (100, 131)])
 def test_any_size_stays_in_range(encoder: EncoderName, size: tuple[int, int]) -> None:
@@ -67,6 +88,14 @@ def test_any_size_stays_in_range(encoder: EncoderName, size: tuple[int, int]) ->
     assert dreams.shape == photos.shape
     assert dreams.min() == 0  # the clamp had something to do
     assert dreams.max() == 1
+
+
+@both_encoders
+def test_odd_sizes_are_dreamed_as_the_middle_of_a_reflected_picture(encoder: EncoderName) -> None:
+    photos = pictures(1, 3, 33, 47)
+    wide = F.pad(photos, (8, 9, 15, 16), mode="reflect")
+    expected = residual_of(lively(encoder), wide)[..., 15:48, 8:55]
+    torch.testing.assert_close(residual_of(lively(encoder), photos), expected, rtol=0, atol=1e-5)
 
 
 @both_encoders

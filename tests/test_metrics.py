@@ -1,0 +1,354 @@
+"""Every measure against plain loops, against identities, and against the cheats that are known."""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreamgan.backbones import Extractor, load_extractor
+from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
+from dreamgan.dream import DreamRecipe, dream
+from dreamgan.metrics import Measures, cosines, feature_vectors, gains, measure, universal_share
+from dreamgan.views import blurred
+
+# Shallow layers of a random SqueezeNet; the deeper one, features.7, is the one whose features are compared.
+RECIPE = DreamRecipe(
+    name="tiny", layers=(("features.7", 1.0), ("features.4", 0.5)), steps=(6,), step_size=0.03, smoothing="gaussian",
+    smoothing_sigma=1.0, shifts="jitter", shift_px=1,
+)  # fmt: skip
+NEEDS_CEILING = {"robust_gain", "ceiling_cosine", "agreement", "agreement_se"}
+
+
+class Sets(NamedTuple):
+    photos: Tensor
+    dreams: Tensor
+    second: Tensor
+    generated: Tensor
+
+
+@functools.cache
+def extractor() -> Extractor:
+    return load_extractor("squeezenet1_1", RECIPE.layer_names, weights="random")
+
+
+@functools.cache
+def sets(n: int = 6, size: int = 40) -> Sets:
+    """Photos, two dreams of each, and something that got about half of the way to the first of them."""
+    stream = torch.Generator().manual_seed(0)
+    coarse = torch.rand(n, 3, 5, 5, generator=stream)
+    photos = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False) * 0.8 + 0.1
+    photos = photos + 0.05 * torch.rand(n, 3, size, size, generator=stream)
+    first, second = (dream(photos, extractor(), RECIPE, seed=seed).images for seed in (0, 1))
+    share = 0.2 + 0.6 * torch.rand(n, 1, 1, 1, generator=stream)
+    noise = 0.03 * torch.randn(n, 3, size, size, generator=stream)
+    return Sets(photos, first, second, (photos + share * (first - photos) + noise).clamp(0, 1))
+
+
+def measured(generated: Tensor, *, second: bool = True, batch: int = 8) -> Measures:
+    s = sets()
+    return measure(s.photos, s.dreams, s.second if second else None, generated, extractor(), RECIPE, batch=batch)
+
+
+# --- the oracle: one picture at a time, REFERENCE formulas, no function of the module under test
+
+
+def eight_bit(image: Tensor) -> Tensor:
+    return (image * 255).round() / 255
+
+
+def activations(image: Tensor) -> dict[str, Tensor]:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    found: dict[str, Tensor] = extractor()(((image - mean) / std)[None])
+    return found
+
+
+def features(image: Tensor) -> Tensor:
+    return activations(eight_bit(image))["features.7"].clamp_min(0).flatten().double()
+
+
+def objective(image: Tensor) -> float:
+    found = activations(image)
+    return sum(weight * float(found[layer].double().square().mean()) for layer, weight in RECIPE.layers)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum() / (a * a).sum().sqrt() / (b * b).sum().sqrt())
+
+
+def gain(photo: Tensor, dreamed: Tensor, other: Tensor) -> float:
+    return (objective(other) - objective(photo)) / (objective(dreamed) - objective(photo))
+
+
+def seen_otherwise(image: Tensor) -> list[Tensor]:
+    """Blur of 0.7 px, four shifts, an upscale by 1.25."""
+    size = (round(image.shape[1] * 1.25), round(image.shape[2] * 1.25))
+    shifts = [(0, 0), (7, 11), (11, 7), (3, 13)]
+    larger = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+    return [blurred(image[None], 0.7)[0], *(image.roll(shift, (1, 2)) for shift in shifts), larger]
+
+
+def average(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+class PerPhoto(NamedTuple):
+    floor: list[float]
+    feature: list[float]
+    ceiling: list[float]
+
+
+def per_photo(s: Sets) -> PerPhoto:
+    of = [[features(image) for image in images] for images in s]
+    photos, dreams, second, generated = of
+    return PerPhoto(
+        [cosine(a, d) for a, d in zip(photos, dreams, strict=True)],
+        [cosine(a, d) for a, d in zip(generated, dreams, strict=True)],
+        [cosine(a, d) for a, d in zip(second, dreams, strict=True)],
+    )
+
+
+def agreement_of(cosines_of: PerPhoto, rows: list[int]) -> float:
+    floor, feature, ceiling = (average([values[row] for row in rows]) for values in cosines_of)
+    return (feature - floor) / (ceiling - floor)
+
+
+def share_by_loop(residuals: list[Tensor]) -> float:
+    together = sum(residuals, torch.zeros_like(residuals[0])) / len(residuals)
+    return float((together**2).sum()) / average([float((residual**2).sum()) for residual in residuals])
+
+
+def test_every_measure_equals_plain_loops() -> None:
+    s = sets()
+    n = len(s.photos)
+    found = measured(s.generated)
+    cosines_of = per_photo(s)
+    robust: dict[str, list[float]] = {"generated": [], "second": []}
+    for row in range(n):
+        x, d, d2, g = (seen_otherwise(eight_bit(images[row])) for images in s)
+        for view in range(len(x)):
+            robust["generated"].append(gain(x[view], d[view], g[view]))
+            robust["second"].append(gain(x[view], d[view], d2[view]))
+    wrong = []
+    for row in range(n):
+        other = (row - n // 2) % n
+        pasted = (s.photos[row] + s.generated[other] - s.photos[other]).clamp(0, 1)
+        wrong.append(cosine(features(pasted), features(s.dreams[row])))
+    expected = {
+        "n": n,
+        "dream_gain": average(
+            [gain(*map(eight_bit, row)) for row in zip(s.photos, s.dreams, s.generated, strict=True)]
+        ),
+        "robust_gain": average(robust["generated"]) / average(robust["second"]),
+        "floor_cosine": average(cosines_of.floor),
+        "feature_cosine": average(cosines_of.feature),
+        "ceiling_cosine": average(cosines_of.ceiling),
+        "agreement": agreement_of(cosines_of, list(range(n))),
+        "wrong_photo_cosine": average(wrong),
+        "universal_share": share_by_loop(list(s.generated - s.photos)),
+        "dream_universal_share": share_by_loop(list(s.dreams - s.photos)),
+    }
+    actual = dataclasses.asdict(found)
+    assert actual.pop("agreement_se") > 0  # has a test of its own
+    assert actual == pytest.approx(expected, rel=2e-4)
+    # The scene is one in which the measures differ: floor below G below ceiling, neither gain 0 nor 1.
+    assert found.floor_cosine < found.feature_cosine
+    assert found.floor_cosine < found.ceiling_cosine < 1
+    assert 0.05 < found.dream_gain < 0.95
+
+
+def test_standard_error_agrees_with_a_bootstrap() -> None:
+    n = 32
+    s = sets(n, 32)
+    found = measure(*s, extractor(), RECIPE)
+    cosines_of = per_photo(s)
+    stream = torch.Generator().manual_seed(0)
+    draws = [agreement_of(cosines_of, torch.randint(n, (n,), generator=stream).tolist()) for _ in range(1000)]
+    assert found.agreement_se == pytest.approx(float(torch.tensor(draws).std()), rel=0.25)
+    assert found.agreement == pytest.approx(agreement_of(cosines_of, list(range(n))), rel=1e-3)
+
+
+# --- identities
+
+
+def test_the_dream_itself() -> None:
+    s = sets()
+    found = measured(s.dreams)
+    assert found.dream_gain == 1
+    assert found.feature_cosine == pytest.approx(1, abs=1e-6)
+    gap = found.ceiling_cosine - found.floor_cosine
+    assert found.agreement == pytest.approx((1 - found.floor_cosine) / gap, rel=1e-3)
+    assert found.agreement > 1
+    assert found.universal_share == found.dream_universal_share
+
+
+def test_the_untouched_photo() -> None:
+    found = measured(sets().photos)
+    assert found.dream_gain == 0
+    assert found.robust_gain == 0
+    assert found.agreement == 0
+    assert found.feature_cosine == found.floor_cosine
+    assert found.wrong_photo_cosine == found.floor_cosine
+    assert found.universal_share == 0
+
+
+def test_the_second_dream() -> None:
+    found = measured(sets().second)
+    assert found.agreement == 1
+    assert found.robust_gain == 1
+    assert found.agreement_se == 0
+    assert found.feature_cosine == found.ceiling_cosine
+
+
+# --- cheats
+
+
+def test_contrast_gains_but_does_not_agree() -> None:
+    s = sets()
+    mean = s.photos.mean(dim=(1, 2, 3), keepdim=True)
+    found = measured((mean + 1.6 * (s.photos - mean)).clamp(0, 1))
+    assert found.dream_gain > 0.05
+    assert found.agreement < 0.05
+    assert found.agreement < found.dream_gain
+
+
+def test_a_pasted_pattern_shows_in_the_universal_share() -> None:
+    s = sets()
+    pattern = 0.05 * torch.randn(3, 40, 40, generator=torch.Generator().manual_seed(5))
+    found = measured((s.photos + pattern).clamp(0, 1))
+    assert found.universal_share > 0.9
+    assert found.universal_share > 2 * found.dream_universal_share
+    # What belongs to no photo serves all of them alike.
+    assert found.wrong_photo_cosine == pytest.approx(found.feature_cosine, abs=2e-3)
+
+
+def test_the_residual_of_another_photo_is_the_wrong_photo_control() -> None:
+    """With two photos there is one other photo: pasting its dream's residual is the control of the dreams."""
+    s = Sets(*(images[:2] for images in sets()))
+    swapped = (s.photos + (s.dreams - s.photos).flip(0)).clamp(0, 1)
+    cheat = measure(s.photos, s.dreams, s.second, swapped, extractor(), RECIPE)
+    honest = measure(s.photos, s.dreams, s.second, s.dreams, extractor(), RECIPE)
+    assert cheat.feature_cosine == pytest.approx(honest.wrong_photo_cosine, abs=1e-6)
+    assert honest.wrong_photo_cosine < honest.feature_cosine - 0.01
+    assert cheat.wrong_photo_cosine > cheat.feature_cosine  # the residual fits the other photo better
+
+
+def test_the_wrong_photo_is_not_a_neighbour() -> None:
+    """Neighbours are often two crops of one photo, which would make the control too kind."""
+    s = sets()
+    crops = Sets(*(images[[0, 0, 1, 1]] for images in s))
+    one_each = Sets(*(images[:2] for images in s))
+    with_crops = measure(*crops, extractor(), RECIPE)
+    assert with_crops.wrong_photo_cosine == pytest.approx(
+        measure(*one_each, extractor(), RECIPE).wrong_photo_cosine, abs=1e-6
+    )
+
+
+# --- what must not matter
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_batch_does_not_change_the_result(batch: int) -> None:
+    generated = sets().generated
+    expected = dataclasses.asdict(measured(generated, batch=64))
+    assert dataclasses.asdict(measured(generated, batch=batch)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_pictures_are_compared_as_saved() -> None:
+    s = sets()
+    levels = Sets(*((images * 255).round() / 255 for images in s))
+    # Less than half a level aside: the same file.
+    nearby = (levels.generated + 0.4 / 255).clamp(0, 1)
+    one, two = (
+        measure(levels.photos, levels.dreams, levels.second, generated, extractor(), RECIPE)
+        for generated in (levels.generated, nearby)
+    )
+    for name in ("dream_gain", "robust_gain", "feature_cosine", "agreement"):
+        assert getattr(one, name) == getattr(two, name), name
+
+
+def test_without_second_dreams_only_what_needs_a_ceiling_is_missing() -> None:
+    generated = sets().generated
+    without, complete = (dataclasses.asdict(measured(generated, second=second)) for second in (False, True))
+    assert {name for name, value in without.items() if math.isnan(value)} == NEEDS_CEILING
+    assert not any(math.isnan(value) for value in complete.values())
+    for name in without.keys() - NEEDS_CEILING:
+        assert without[name] == complete[name], name
+
+
+def test_measures_leave_no_gradient() -> None:
+    generated = sets().generated.clone().requires_grad_(True)
+    found = measured(generated)
+    assert isinstance(found.agreement, float)
+    assert generated.grad is None
+
+
+# --- refusals
+
+
+def test_wrong_shapes_are_refused() -> None:
+    s = sets()
+    for changed in (
+        s._replace(dreams=s.dreams[:-1]),
+        s._replace(second=s.second[:, :, 1:]),
+        s._replace(generated=s.generated[..., 1:]),
+        s._replace(generated=s.generated[:1]),  # would broadcast
+        Sets(*(images[:1] for images in s)),
+    ):
+        with pytest.raises(ValueError, match="at least 2 pictures of one shape") as caught:
+            measure(*changed, extractor(), RECIPE)
+        assert all(str(tuple(images.shape)) in str(caught.value) for images in changed)
+
+
+# --- parts
+
+
+def test_features_are_those_of_the_deepest_layer_after_a_relu() -> None:
+    layers = (("features.6.squeeze", 1.0), ("features.3", 1.0))
+    recipe = dataclasses.replace(RECIPE, layers=layers)
+    network = load_extractor("squeezenet1_1", recipe.layer_names, weights="random")
+    images = sets().photos[:2]
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    deep = network((images - mean) / std)["features.6.squeeze"]  # a convolution: half of it is negative
+    assert deep.min() < 0
+    vectors = feature_vectors(images, network, recipe)
+    assert vectors.shape == (2, deep[0].numel())
+    torch.testing.assert_close(vectors, deep.clamp_min(0).flatten(1))
+
+
+def test_of_layers_of_one_size_the_last_named_counts() -> None:
+    recipe = dataclasses.replace(RECIPE, layers=(("features.6", 1.0), ("features.7", 1.0)))
+    network = load_extractor("squeezenet1_1", recipe.layer_names, weights="random")
+    images = sets().photos[:2]
+    only = dataclasses.replace(RECIPE, layers=(("features.7", 1.0),))
+    torch.testing.assert_close(feature_vectors(images, network, recipe), feature_vectors(images, network, only))
+
+
+def test_small_pictures_are_enlarged_for_the_network() -> None:
+    small = sets().photos[:2, :, :6, :8]
+    assert min(small.shape[-2:]) < extractor().min_size_px
+    assert bool(feature_vectors(small, extractor(), RECIPE).isfinite().all())
+
+
+def test_gains_by_hand() -> None:
+    found = gains(torch.tensor([1.0, 1.0, 2.0]), torch.tensor([3.0, 3.0, 1.0]), torch.tensor([2.0, 5.0, 1.5]))
+    assert found.tolist() == [0.5, 2.0, 0.5]
+    assert gains(torch.ones(1), torch.ones(1), torch.zeros(1)).isnan().all()  # no rise, no share of it
+
+
+def test_cosines_by_hand() -> None:
+    a = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    b = torch.tensor([[0.0, 2.0], [1.0, 0.0], [-2.0, -4.0]])
+    torch.testing.assert_close(cosines(a, b), torch.tensor([0.0, 0.5**0.5, -1.0]))
+
+
+def test_universal_share_by_hand() -> None:
+    residual = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert universal_share(residual.expand(5, 3, 4, 4)) == pytest.approx(1)
+    assert universal_share(torch.stack([residual, -residual])) == pytest.approx(0, abs=1e-7)
+    assert universal_share(torch.stack([residual, torch.zeros_like(residual)])) == pytest.approx(0.5)
+    assert universal_share(torch.zeros(2, 3, 4, 4)) == 0
