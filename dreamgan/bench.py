@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def bench_dream(
     json: str | None = None,
     repeats: int = 7,
     threads: int = 1,
-    sizes: Sequence[str] = ("224x224",),
+    sizes: str = "224x224",
     recipe: str = "gordic",
     backbone: str = "vgg16",
     weights: str = "random",
@@ -88,7 +88,7 @@ def bench_dream(
         json: Write the rows into this file too.
         repeats: Timed turns.
         threads: CPU threads.
-        sizes: Pictures to dream, HEIGHTxWIDTH in pixels.
+        sizes: Pictures to dream, HEIGHTxWIDTH in pixels, several with commas.
         recipe: Recipe of the dreams.
         backbone: Backbone, at the recipe's default layer.
         weights: Its weights; the time does not depend on them.
@@ -102,7 +102,7 @@ def bench_dream(
     pixels, kernel = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (pixels, kernel))
     convolution_flops = 2 * 256 * 256 * 9 * 56 * 56
     rows: list[dict[str, Any]] = []
-    for size in sizes:
+    for size in sizes.split(","):
         height, width = (int(side) for side in size.split("x"))
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
         seconds = alternate(

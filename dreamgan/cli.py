@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 USAGE = """\
 usage: dreamgan COMMAND ...
 
-  dream       dream a photo or a folder of photos directly
-  dataset     dream a set of photos into a dataset of (photo, dream) pairs
-  train       train a generator on such a dataset (Lightning's command line: fit, validate ...)
-  sample      dream photos in one pass of a trained generator
-  quickstart  all of it on sample photos and small defaults, in some minutes
+  dream        dream a photo or a folder of photos directly
+  dataset      dream a set of photos into a dataset of (photo, dream) pairs
+  train        train a generator on such a dataset (Lightning's command line: fit, validate ...)
+  sample       dream photos in one pass of a trained generator
+  quickstart   all of it on sample photos and small defaults, in some minutes
+  bench_dream  time the dream engine against the arithmetic floor of this machine
 
 dreamgan COMMAND --help says more; dreamgan --version says the version."""
 
@@ -49,12 +50,19 @@ def _quickstart(args: list[str]) -> None:
     _call("quickstart", quickstart, args)
 
 
+def _bench_dream(args: list[str]) -> None:
+    from dreamgan.bench import bench_dream
+
+    _call("bench_dream", bench_dream, args)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "dream": _dream,
     "dataset": _dataset,
     "train": _train,
     "sample": _sample,
     "quickstart": _quickstart,
+    "bench_dream": _bench_dream,
 }
 
 

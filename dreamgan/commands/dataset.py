@@ -172,8 +172,6 @@ def make_dataset(
 def _run(
     units: list[WorkUnit], photo_set: PhotoSet, extractor: Any, recipe: Any, config: dict[str, Any], device: Any
 ) -> None:
-    import signal
-
     import torch
     from pytorch_lightning import Trainer
 
@@ -181,7 +179,6 @@ def _run(
     from dreamgan.lit.dream_job import DreamJob, UnitPhotos, UnitWriter
 
     threads = torch.get_num_threads()
-    on_interrupt = signal.getsignal(signal.SIGINT)
     second_seed = config["seed"] + 1 if config["second_dreams"] else None
     job = DreamJob(extractor, recipe, seed=config["seed"], second_seed=second_seed, threads=config["threads"])
     with quiet_lightning():
@@ -197,10 +194,6 @@ def _run(
         )
         try:
             trainer.predict(job, UnitPhotos(units, photo_set, config["size"]).loader(), return_predictions=False)
-        except SystemExit:
-            # Lightning turns Ctrl-C into this, and ignores the key from then on.
-            signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt from None
         finally:
             torch.set_num_threads(threads)
 

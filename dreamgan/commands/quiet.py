@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def quiet_lightning() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
             for message in _NOT_FOR_USERS:
@@ -42,7 +44,9 @@ def quiet_lightning() -> Iterator[None]:
             yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            # Lightning exits on its own when interrupted; our commands say what was kept.
+            # Lightning exits on its own when interrupted, and ignores the key from then on; our commands say what
+            # was kept.
+            signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
+from dreamgan.data.datamodule import DreamPairs
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
 
@@ -34,7 +36,6 @@ class DreamganCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run's folder, loggers and callbacks, unless the config brings loggers."""
         run_dir = Path(self._get(self.config_init, "run_dir"))
-        run_dir.mkdir(parents=True, exist_ok=True)
         kwargs.setdefault("default_root_dir", str(run_dir))
         if self._get(self.config_init, "trainer").logger in (None, True):
             # CSV first: the second logger's config would stop a second run.
@@ -61,10 +62,15 @@ class DreamganCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Resolve ``--ckpt_path last``; without a checkpoint it is an error, not a fresh start."""
+        """Check the dataset, and resolve ``--ckpt_path last``: without a checkpoint it is an error."""
         config = self.config_init["fit"]
+        run_dir = Path(config["run_dir"])
+        # What can be wrong with the dataset shows before anything is written.
+        if isinstance(self.datamodule, DreamPairs):
+            self.datamodule.setup("fit")
+        run_dir.mkdir(parents=True, exist_ok=True)
         if config.get("ckpt_path") == "last":
-            path = Path(config["run_dir"]) / "checkpoints" / "last.ckpt"
+            path = run_dir / "checkpoints" / "last.ckpt"
             check_checkpoint(path)
             config["ckpt_path"] = str(path)
 
@@ -82,8 +88,7 @@ def check_checkpoint(path: Path) -> None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a file that is no checkpoint
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} is no checkpoint that can be read: {reason}") from None
+        raise UserError(f"{path} is no checkpoint that can be read safely ({type(error).__name__})") from None
     missing = {"state_dict", "optimizer_states", "epoch"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise UserError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}")
@@ -187,6 +192,13 @@ def train(args: Sequence[str]) -> None:
                 parser_kwargs={"exit_on_error": False},
                 args=command,
             )
+    except ValueError as error:
+        # jsonargparse wraps what our classes say of their arguments.
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from None
     finally:
         # A second run in this process shall not go into the W&B run of the first.
         wandb = sys.modules.get("wandb")

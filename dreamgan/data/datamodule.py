@@ -246,14 +246,14 @@ class DreamPairs(LightningDataModule):
         """Say what was dreamed, from the first training pair.
 
         Returns:
-            "recipe", "recipe_json", "backbone", "weights_sha256": str; "layers": tuple of str; "size_px":
-            int, the shorter side.
+            "recipe", "recipe_json", "backbone", "weights_sha256": str; "seed": int; "layers": tuple of str;
+            "size_px": int, the shorter side.
 
         Raises:
             UserError: no dream dataset is there.
         """
         row = load_pairs(self.dataset, "train")[0]
-        names = ("recipe", "recipe_json", "backbone", "weights_sha256")
+        names = ("recipe", "recipe_json", "backbone", "weights_sha256", "seed")
         layers = tuple(row["layers"].split(","))
         return {**{name: row[name] for name in names}, "layers": layers, "size_px": min(row["photo"].size)}
 

@@ -334,8 +334,12 @@ def _read_parquet(name: str, files: Sequence[Path]) -> Any:
 
 def _read_hub(name: str) -> Any:
     import datasets
+    from huggingface_hub import HfApi, constants
 
     try:
+        if not constants.HF_HUB_OFFLINE:
+            # One question first: loading a name that is only a misspelt folder would retry for half a minute.
+            HfApi().dataset_info(name, timeout=10)
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, hub and format errors share no base class
         raise UserError(

@@ -177,6 +177,7 @@ def test_recipe_facts_say_what_was_dreamed(dataset: str) -> None:
         "backbone": "squeezenet1_1",
         "layers": ("features.9", "features.12"),
         "weights_sha256": "cd" * 32,
+        "seed": 0,
         "size_px": SIDE,
     }
 

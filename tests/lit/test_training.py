@@ -190,9 +190,34 @@ def test_a_config_with_a_mistake(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--data.batch_size", "0"], "batch_size is 0"),
+        (["--trainer.max_epochs", "-7"], "max_epochs"),
+        pytest.param(
+            ["--trainer.accelerator", "cuda"],
+            "CUDAAccelerator",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
+        ),
+        (["--model.lr_g", "quick"], "--lr_g: 'quick' is not a number"),
+        (["--model.encoder", "vgg16"], "is not one of 'mobilenet_v2', 'squeezenet1_1'"),
+    ],
+)
+def test_a_flag_with_a_mistake(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    assert fit(dataset, tmp_path / "run", *flags) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err.splitlines()[-1]
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dataset_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(tmp_path, tmp_path / "run") == 2
     assert "no dream dataset" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
 
 
 def test_configs_may_name_only_our_classes(tmp_path: Path) -> None:
