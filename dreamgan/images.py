@@ -1,13 +1,12 @@
 """Pictures in and out, value ranges and checks: the one home of all of them.
 
-Three forms of a picture go round in this package: a Pillow picture (RGB, 8 bit, upright), a tensor
-`images_unit` in [0, 1], and a tensor `images_signed` in [-1, 1]. Files come in by `load_image`.
+Two forms of a picture go round in this package: a Pillow picture (RGB, 8 bit, upright) and a tensor `images_unit` in
+[0, 1]. Files come in by `load_image`.
 """
 
 import contextlib
 import io
 import os
-import secrets
 import stat
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dreamgan.errors import UserError
+from dreamgan.files import whole_file
 
 MIN_SIDE_PX = 32
 MAX_PIXELS = 100_000_000
@@ -50,7 +50,7 @@ class LoadedImage:
     notes: tuple[str, ...]
 
 
-def load_image(source: Path | bytes, *, name: str | None = None) -> LoadedImage:
+def load_image(source: Path | str | bytes, *, name: str | None = None) -> LoadedImage:
     """Read a picture from a file, or from a file's bytes, as upright 8-bit RGB.
 
     CMYK is converted with its embedded profile where it has one, 16-bit grey is scaled (65535 is white),
@@ -73,6 +73,7 @@ def load_image(source: Path | bytes, *, name: str | None = None) -> LoadedImage:
     try:
         if isinstance(source, bytes):
             return _decode(io.BytesIO(source), len(source))
+        source = Path(source)
         status = source.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UserError("is a folder, not a picture")
@@ -291,16 +292,6 @@ def _to_levels(images_unit: Tensor) -> Tensor:
     return (wide.clamp(0.0, 1.0) * 255.0).round()
 
 
-def to_signed(images_unit: Tensor) -> Tensor:
-    """Map images from [0, 1] to [-1, 1]; any shape, floating, not clamped."""
-    return images_unit * 2.0 - 1.0
-
-
-def from_signed(images_signed: Tensor) -> Tensor:
-    """Map images from [-1, 1] to [0, 1]; any shape, floating, not clamped."""
-    return (images_signed + 1.0) / 2.0
-
-
 def check_images(images: Tensor, what: str = "images") -> None:
     """Check a batch at the boundary of the package.
 
@@ -351,18 +342,12 @@ def save_png(
         if len(keyword) > 79 or not all(" " <= c <= "~" or "\xa1" <= c <= "\xff" for c in keyword):
             raise ValueError(f"metadata key {key!r} does not fit a PNG keyword")
         chunks.add_text(keyword, value)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
+        with whole_file(path) as temporary, temporary.open("xb") as stream:
             # Explicit: left out, Pillow would take profile and transparency from the picture's own info.
             picture.save(stream, "PNG", pnginfo=chunks, icc_profile=icc_profile, transparency=None)
-        os.replace(temporary, path)
     except OSError as error:
         raise UserError(_one_line(f"'{path}' cannot be written: {error.strerror or error}")) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def shrink_to(picture: Image.Image, max_side_px: int) -> Image.Image:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamgan.backbones.features import Extractor
-from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
+from dreamgan.backbones.features import Extractor, normalise
 from dreamgan.dream.engine import score
 from dreamgan.dream.octaves import enlarge_to
 from dreamgan.dream.recipe import DreamRecipe
@@ -32,7 +31,7 @@ class Measures:
         feature_cosine: cos(G(x), d).
         ceiling_cosine: cos(d', d): a second dream, made with another shift sequence.
         agreement: (feature - floor) / (ceiling - floor); 0 is the photo, 1 a second dream.
-        agreement_se: Standard error of the agreement over photos.
+        agreement_se: Standard error of the agreement over pictures; crops of one photograph are not independent.
         wrong_photo_cosine: cos(x + (G(y) - y), d), y being another photo; G must be well above it.
         universal_share: |mean residual|² / mean |residual|² of G: a pattern pasted everywhere shows here.
         dream_universal_share: The same of the dreams.
@@ -64,10 +63,8 @@ def feature_vectors(images: Tensor, extractor: Extractor, recipe: DreamRecipe) -
     Returns:
         (B, C*h*w), float32.
     """
-    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    inputs = enlarge_to((images - mean) / std, extractor.min_size_px)
-    activations = extractor(inputs.contiguous(memory_format=torch.channels_last))
-    deepest = [layer for layer in extractor.layers_by_depth if layer in recipe.layer_names][-1]
+    activations = extractor(enlarge_to(normalise(images), extractor.min_size_px))
+    deepest = extractor.deepest(recipe.layer_names)
     return F.relu(activations[deepest]).flatten(1).float()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ BATCH = 8
 REPEATS = 5
 SHEET_ROWS = 8
 # A cat's face and a cup: neither is like anything in the other photographs.
+PARTS = ("dataset", "checkpoints", "generator", "grids", "csv", "wandb", "held_out", "one_pass")
 HELD_OUT = ("chelsea", "coffee")
 
 
@@ -23,13 +25,15 @@ def quickstart(
     out: str = "runs/quickstart",
     config: str = "configs/quickstart.yaml",
     size: int = 128,
-    crops: int = 40,
+    crops: int = 100,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Do the main job on the embedded defaults: sample photos, MobileNetV2, some minutes of training.
 
-    Ends with `sheet.png` (photo | direct dream | one pass, of photos held out of training) and `results.json`. What
-    an earlier call finished is kept: give another `out`, or delete the folder, to start anew.
+    Run it in a checkout, where the configs are. It ends with `sheet.png` (photo | direct dream | one pass, of photos
+    held out of training) and `results.json`. What an earlier call finished is kept. W&B logs offline, unless
+    WANDB_MODE says otherwise.
 
     Args:
         out: Folder of everything it writes.
@@ -37,6 +41,7 @@ def quickstart(
         size: Side of the pictures, in pixels.
         crops: Crops per sample photograph.
         seed: Of dataset and training.
+        overwrite: Start anew: removes what an earlier quickstart left in `out`.
 
     Raises:
         UserError: If something given is wrong; the message says what and what to do.
@@ -45,10 +50,15 @@ def quickstart(
     from dreamgan.commands.sample import sample
     from dreamgan.commands.train import train
     from dreamgan.data.pairs import load_pairs
+    from dreamgan.files import write_text
     from dreamgan.images import load_image, save_png, sheet
 
     folder = Path(out)
     dataset, generator = folder / "dataset", folder / "generator"
+    if overwrite:
+        for name in PARTS:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    os.environ.setdefault("WANDB_MODE", "offline")  # a first look shall not write into anybody's account
     print("1/3 dreaming a dataset of the sample photographs")
     make_dataset(
         photos="samples",
@@ -85,9 +95,7 @@ def quickstart(
     ]
     save_png(sheet(rows, ["photo", "direct dream", "one pass"]), folder / "sheet.png")
     results = _results(pairs, names, folder, generator)
-    partial = folder / ".results.json.partial"
-    partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "results.json")
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     print(_table(results))
     print(f"look at {folder / 'sheet.png'}; the figures are in {folder / 'results.json'}")
 
@@ -149,8 +157,9 @@ def _table(results: dict[str, Any]) -> str:
     speedup = results["seconds_direct"] / results["seconds_one_pass"]
     lines += [
         "",
-        f"{results['n']} held-out pictures; recipe {results['recipe']}, {results['backbone']} {results['layers']}, "
-        f"{results['size']} px, batch {results['batch']}, {results['device']}, {results['threads']} threads",
+        f"{results['n']} held-out pictures, crops of {' and '.join(HELD_OUT)}",
+        f"recipe {results['recipe']}, {results['backbone']} {results['layers']}, {results['size']} px, "
+        f"batch {results['batch']}, {results['device']}, {results['threads']} threads",
         f"seconds per picture: direct {results['seconds_direct']:.4f}, one pass {results['seconds_one_pass']:.4f} "
         f"({speedup:.1f} times faster; medians of {REPEATS} alternated runs)",
     ]

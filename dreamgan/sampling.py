@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from dreamgan import __version__
 from dreamgan.errors import UserError
+from dreamgan.files import whole_file, write_text
 from dreamgan.images import MIN_SIDE_PX, check_images
 from dreamgan.networks.translator import Translator, TranslatorConfig
 
@@ -56,13 +56,11 @@ def save_generator(folder: Path, network: Translator, dream: Mapping[str, Any], 
     }
     # Before anything is written: a value that JSON does not know must not leave half an export behind.
     config_text = json.dumps(config, indent=2) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(state, folder / f".{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
-    os.replace(folder / f".{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
-    for name, text in ((CARD_NAME, card), (CONFIG_NAME, config_text)):
-        (folder / f".{name}.tmp").write_text(text, encoding="utf-8")
-        os.replace(folder / f".{name}.tmp", folder / name)
+    with whole_file(folder / WEIGHTS_NAME) as temporary:
+        save_file(state, temporary, metadata={"format": "pt"})
+    write_text(folder / CARD_NAME, card)
+    write_text(folder / CONFIG_NAME, config_text)  # last: with it the export is complete
 
 
 def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Generator:

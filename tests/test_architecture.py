@@ -14,17 +14,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dreamgan"
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "files": set(),
     "devices": set(),
-    "images": set(),
-    "views": {"images"},
-    "losses": {"views"},
-    "backbones": {"images"},
+    "images": {"files"},
+    "views": set(),
+    "losses": set(),
+    "backbones": set(),
     "networks": {"backbones"},
-    "dream": {"images", "backbones", "views"},
-    "style": {"images", "backbones", "views"},
-    "data": {"images"},
+    "dream": {"images", "backbones"},
+    "style": {"images", "backbones"},
+    "data": {"files", "images"},
     "metrics": {"images", "backbones", "views", "dream", "style"},
-    "sampling": {"images", "networks", "devices"},
+    "sampling": {"files", "images", "networks"},
 }
 # Training ends by writing what sampling reads.
 MAY_IMPORT["lit"] = set(MAY_IMPORT) - {"__init__"}
@@ -36,6 +37,7 @@ for entrance in ("bench", "commands", "quickstart", "cli"):
 # These run wherever torch does: no training framework, no logger, no data set library.
 TORCH_ONLY = {
     "errors",
+    "files",
     "devices",
     "images",
     "views",

@@ -479,12 +479,6 @@ def test_as_saved_is_what_a_file_holds(dtype: torch.dtype, tmp_path: Path) -> No
         assert torch.equal(images.to_unit(load_image(path).picture), saved[index].float())
 
 
-def test_signed_and_back() -> None:
-    unit = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
-    assert images.to_signed(unit).tolist() == [-1.0, -0.5, 1.0]
-    assert torch.equal(images.from_signed(images.to_signed(unit)), unit)
-
-
 def test_check_images_passes_good_ones() -> None:
     images.check_images(torch.rand(2, 3, 5, 4))
     images.check_images(torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))

@@ -1,6 +1,7 @@
 """Every term of the loss against numbers made by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -202,3 +203,32 @@ def test_local_objective_averages_to_the_objective(objective: str) -> None:
     local = local_objective(activation, objective)
     assert local.shape == (2, 4, 6)
     torch.testing.assert_close(local.mean(dim=(1, 2)), OBJECTIVES[objective](activation))
+
+
+def test_local_objective_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="'l3' is not known"):
+        local_objective(noise(1, 2, 3, 3), "l3")
+
+
+# --- precision
+
+
+def test_every_loss_is_computed_in_float32() -> None:
+    """What a bf16 network gives: the loss is that of the rounded values, not rounded itself."""
+    pictures = [noise(2, 3, 16, 16, seed=seed).bfloat16() for seed in (0, 1)]
+    maps = [noise(2, 5, 7, 7, seed=seed).bfloat16() for seed in (2, 3)]
+    losses: dict[str, Callable[[Callable[[Tensor], Tensor]], Tensor]] = {
+        "l1": lambda cast: l1(*map(cast, pictures)),
+        "low_pass_l1": lambda cast: low_pass_l1(cast(pictures[0]), cast(pictures[1])),
+        "relative_feature_l1": lambda cast: relative_feature_l1({"a": cast(maps[0])}, {"a": cast(maps[1])}, "a"),
+        "log_objective_gap": lambda cast: log_objective_gap(cast(maps[0]), cast(maps[1])),
+        "hinge_discriminator": lambda cast: hinge_discriminator(*map(cast, maps)),
+        "hinge_generator": lambda cast: hinge_generator(cast(maps[0])),
+        "mean": lambda cast: local_objective(cast(maps[0]), "mean").sum(),
+        "l2": lambda cast: local_objective(cast(maps[0]), "l2").sum(),
+    }
+    for name, loss in losses.items():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = loss(lambda values: values)
+        assert rounded.dtype == torch.float32, name
+        assert float(rounded) == pytest.approx(float(loss(lambda values: values.float())), rel=1e-6), name

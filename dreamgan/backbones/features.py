@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dreamgan.backbones.registry import BackboneSpec, build_network, get_spec, resolve_layer
+from dreamgan.backbones.registry import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneSpec,
+    build_network,
+    get_spec,
+    resolve_layer,
+)
 from dreamgan.backbones.weights import WeightsFile, load_state
 from dreamgan.errors import UserError
 
@@ -61,6 +68,10 @@ class Extractor(nn.Module):
         self.min_size_px = _min_size_px(network)
         self.train(False)
 
+    def deepest(self, layers: Sequence[str]) -> str:
+        """Which of the given layers the network computes last."""
+        return max(layers, key=self.layers_by_depth.index)
+
     def train(self, mode: bool = True) -> Extractor:
         """Stay in evaluation mode whatever is asked: a trainer puts all its modules into training mode.
 
@@ -95,6 +106,12 @@ class Extractor(nn.Module):
             )
         images = images_normalised.contiguous(memory_format=torch.channels_last)
         return cast(dict[str, Tensor], self.network(images))
+
+
+def normalise(images_unit: Tensor) -> Tensor:
+    """What an extractor wants: pixels (B, 3, H, W) in [0, 1] minus `IMAGENET_MEAN` over `IMAGENET_STD`."""
+    mean, std = (images_unit.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images_unit - mean) / std
 
 
 def load_extractor(

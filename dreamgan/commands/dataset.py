@@ -46,8 +46,8 @@ def make_dataset(
     Then: dreamgan train fit --config configs/pix2pix.yaml --data.dataset runs/holiday
 
     Args:
-        photos: `samples` (photographs that scikit-image and scikit-learn carry, cut into crops), a folder (flat, or
-            one sub-folder per class), a Hugging Face dataset name or a parquet file.
+        photos: `samples` (photographs that scikit-image and scikit-learn carry, cut into crops), a folder (a photo's
+            class is the sub-folder it lies in), a Hugging Face dataset name or a parquet file.
         recipe: distillable (quick and reproducible: the one to train on), gordic or tutorial.
         backbone: vgg16, vgg19, resnet50, inception_v3, googlenet, mobilenet_v2 or squeezenet1_1.
         layers: Its layers, with weights if wanted: relu4_3, or mixed3,mixed5:1.5. Default: the recipe's choice.
@@ -60,7 +60,7 @@ def make_dataset(
         test_fraction: Share of the photographs that go to the test split, with all their crops.
         hold_out: Classes or photo ids, with commas, that go to the test split whole.
         second_dreams: Give each test photo a second dream with another seed: the ceiling for one-pass dreams.
-        batch: Photos dreamed at a time (a work unit). Default: 8 on a CPU, 32 on a GPU.
+        batch: Photos dreamed at a time (a work unit). Default: 4 on a CPU, 32 on a GPU.
         threads: CPU threads. Default: torch's choice for this machine.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: 32, or bf16 for GPUs that are fast at it.
@@ -81,7 +81,7 @@ def make_dataset(
     from dreamgan.commands.pictures import is_utf8, printable, write_rejects
     from dreamgan.data.pairs import compact, is_unit, unit_rejects, write_card
     from dreamgan.data.sources import find_photos, split_of
-    from dreamgan.devices import pick_device
+    from dreamgan.devices import default_batch, pick_device
     from dreamgan.dream import get_recipe, parse_layers
     from dreamgan.errors import UserError
     from dreamgan.images import MIN_SIDE_PX
@@ -110,7 +110,7 @@ def make_dataset(
     if "test" not in split.values():
         print("no test split: a network trained on this cannot be measured", file=sys.stderr)
     extractor = load_extractor(backbone, chosen.layer_names, weights=weights, device=where)
-    unit_photos = batch or (8 if where.type == "cpu" else 32)
+    unit_photos = batch or default_batch(where)
     config = {
         "format": FORMAT,
         "photos": photos,
@@ -132,7 +132,8 @@ def make_dataset(
     }
     _claim(target, config, overwrite=overwrite)
     units_folder = target / ".units"
-    if (target / "README.md").exists() and not units_folder.exists():
+    if _is_complete(target):
+        shutil.rmtree(units_folder, ignore_errors=True)  # there when the end of the run was cut off
         print(f"{target} is complete already; nothing to do")
         return
     units = [
@@ -175,6 +176,7 @@ def _run(
     import torch
     from pytorch_lightning import Trainer
 
+    from dreamgan.commands.pictures import tell
     from dreamgan.commands.quiet import quiet_lightning
     from dreamgan.lit.dream_job import DreamJob, UnitPhotos, UnitWriter
 
@@ -193,19 +195,38 @@ def _run(
             callbacks=[UnitWriter()],
         )
         try:
-            trainer.predict(job, UnitPhotos(units, photo_set, config["size"]).loader(), return_predictions=False)
+            loader = UnitPhotos(units, photo_set, config["size"], tell).loader()
+            trainer.predict(job, loader, return_predictions=False)
         finally:
             torch.set_num_threads(threads)
 
 
 def _digest(photo_set: PhotoSet) -> str:
-    """What tells one list of photos from another."""
+    """What tells one list of photos from another: names, classes, crops and sizes of the files."""
     import hashlib
 
-    # Without the folder: the same photos are the same from wherever they are named.
-    photos = ((photo.photo_id, photo.label, getattr(photo.where, "box", photo.where)) for photo in photo_set.photos)
-    text = "\n".join(map(repr, photos))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    from dreamgan.data.sources import FileCrop
+
+    # Without the folder: the same photos are the same from wherever they are named. The sizes stand for the contents,
+    # which would take too long to read.
+    facts: list[tuple[object, ...]] = [(table.name, _size_bytes(table)) for table in photo_set.tables]
+    for photo in photo_set.photos:
+        where = photo.where
+        place = (where.box, _size_bytes(where.path)) if isinstance(where, FileCrop) else (where,)
+        facts.append((photo.photo_id, photo.label, *place))
+    return hashlib.sha256("\n".join(map(repr, facts)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _size_bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # it becomes a reject
+        return -1
+
+
+def _is_complete(target: Path) -> bool:
+    # The card is the last to be written and the first to go.
+    return (target / "README.md").is_file() and any((target / "data").glob("*.parquet"))
 
 
 def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
@@ -224,7 +245,13 @@ def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
             old = {}
         if not isinstance(old, dict) or old.get("format") != FORMAT:
             raise UserError(f"'{path}' is of something else than a dream dataset; give another --out")
-        changed = _difference(old, config)
+        # A folder may be named in many ways: the digest of the list of photos says whether it holds the same.
+        local = config["photos"] != "samples" and Path(config["photos"]).expanduser().exists()
+        ignored = {"photos"} if local else set()
+        if _is_complete(target):
+            ignored.add("threads")  # the bytes depend on it, but there are none to come
+        was, now = ({key: each[key] for key in each.keys() - ignored} for each in (old, config))
+        changed = _difference(was, now)
         if not changed:
             return
         if not overwrite:
@@ -232,10 +259,11 @@ def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
                 f"'{target}' was begun with another configuration ({'; '.join(changed)}); "
                 "use --overwrite or another --out"
             )
-        for name in ("data", ".units"):
-            shutil.rmtree(target / name, ignore_errors=True)
+        # The card first: without it the folder does not pass for complete, should this be cut off.
         for name in ("README.md", "sheet.png", "rejects.csv"):
             (target / name).unlink(missing_ok=True)
+        for name in ("data", ".units"):
+            shutil.rmtree(target / name, ignore_errors=True)
     elif target.exists() and any(item != partial for item in target.iterdir()):
         raise UserError(f"'{target}' exists and holds something else than a dream dataset; give another --out")
     target.mkdir(parents=True, exist_ok=True)
@@ -252,6 +280,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
             changed.append(f"{prefix}{key} was {was.get('name')!r}, is {now.get('name')!r}")
         elif isinstance(was, dict) and isinstance(now, dict):
             changed += _difference(was, now, f"{prefix}{key}.")
+        elif was != now and key == "photo_list_sha256":
+            changed.append("the photos differ in name, class, crop or file size")
         elif was != now:
             changed.append(f"{prefix}{key} was {was!r}, is {now!r}")
     return changed
@@ -259,14 +289,10 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 
 def _sheet(target: Path, rows: int = 6) -> Image:
     """Photo and dream of some pairs of the finished dataset, spread over it."""
-    import datasets
-
     from dreamgan.data.pairs import has_split, load_pairs
     from dreamgan.images import sheet
 
-    datasets.disable_progress_bars()  # of less than a second
     pairs = load_pairs(target, "test" if has_split(target, "test") else "train")
-    datasets.enable_progress_bars()
     count = min(rows, len(pairs))
     chosen = [pairs[place * len(pairs) // count] for place in range(count)]
     return sheet([[pair["photo"], pair["dream"]] for pair in chosen], ["photo", "dream"])

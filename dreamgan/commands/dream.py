@@ -48,7 +48,7 @@ def dream(
         steps: Gradient steps per octave. More: stronger. Default: the recipe's.
         step_size: Length of a step, in the recipe's pixel space. Default: the recipe's.
         max_side: Photos with a longer side are shrunk to it, in pixels; 0 keeps their size.
-        batch: Photos of equal size dreamed at a time. Default: 2 on a CPU, 32 on a GPU.
+        batch: Photos of equal size dreamed at a time. Default: 4 on a CPU, 32 on a GPU.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: 32, or bf16 for GPUs that are fast at it.
 
@@ -63,7 +63,7 @@ def dream(
     from dreamgan.backbones.features import load_extractor
     from dreamgan.backbones.registry import get_spec
     from dreamgan.commands.flags import at_least, check_seed, out_folder
-    from dreamgan.commands.pictures import loaded_batches, plan, printable, save_dreams, write_rejects
+    from dreamgan.commands.pictures import loaded_batches, plan, printable, save_dreams, tell, write_rejects
     from dreamgan.devices import default_batch, halving, joined, pick_device, precision_context
     from dreamgan.images import MIN_SIDE_PX, to_unit
 
@@ -114,6 +114,10 @@ def dream(
                         f"{width}x{height} px: left out {result.dropped_octaves} of {chosen.octaves} octaves, "
                         f"too small for {extractor.backbone}"
                     )
+                all_steps = sum(chosen.steps_per_octave[result.dropped_octaves :])
+                for name, skipped in zip(names, result.skipped_steps.tolist(), strict=True):
+                    if skipped >= all_steps:
+                        tell(f"{name}: its gradient was zero or not finite in every step; its dream is the photo")
                 return result.images.cpu()
 
             dreams = joined(halving(run, len(group)))

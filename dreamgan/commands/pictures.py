@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamgan.errors import UserError
+from dreamgan.files import whole_file
 from dreamgan.images import MIN_SIDE_PX, LoadedImage, list_images, load_image, save_png, shrink_to, to_picture
 
 # Photos wait for others of their size until so many pixels wait (three bytes each).
@@ -124,7 +125,7 @@ def loaded_batches(
             if len(jobs) == 1:
                 raise
             rejects.append((job.name, str(error)))
-            _tell(f"skipped: {error}")
+            tell(f"skipped: {error}")
             continue
         size = loaded.picture.size
         waiting.setdefault(size, []).append((job, loaded))
@@ -144,14 +145,14 @@ def _load(job: Job, max_side: int) -> LoadedImage:
         was, now = (f"{size[0]}x{size[1]}" for size in (loaded.picture.size, picture.size))
         if min(picture.size) < MIN_SIDE_PX:
             raise UserError(f"'{job.source}' would be shrunk from {was} to {now} px, too narrow; raise --max_side")
-        _tell(f"{job.name}: shrunk from {was} to {now} px (--max_side 0 keeps the size)")
+        tell(f"{job.name}: shrunk from {was} to {now} px (--max_side 0 keeps the size)")
     for note in loaded.notes:
-        _tell(f"{job.name}: {note}")
+        tell(f"{job.name}: {note}")
     return LoadedImage(picture, loaded.icc_profile, loaded.notes)
 
 
-def _tell(text: str) -> None:
-    # By way of tqdm, so that a bar is not torn apart.
+def tell(text: str) -> None:
+    """Write one line on stderr; by way of tqdm, so that a bar is not torn apart."""
     tqdm.write(printable(text), file=sys.stderr)
 
 
@@ -175,11 +176,9 @@ def write_rejects(rejects: Sequence[tuple[str, str]], out: Path) -> None:
     if not rejects:
         target.unlink(missing_ok=True)
         return
-    partial = out / ".rejects.csv.partial"
-    try:
-        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows([("photo", "reason"), *rejects])
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(target) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file).writerows([("photo", "reason"), *rejects])
     print(f"{len(rejects)} pictures could not be used; they are listed in {target}", file=sys.stderr)

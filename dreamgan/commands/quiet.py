@@ -23,6 +23,8 @@ _NOT_FOR_USERS = (
     ".*smaller than the logging interval.*",
     # A resumed run goes on in the folder of the first.
     ".*Checkpoint directory .* exists and is not empty.*",
+    # A checkpoint of another run; our checkpoints have no best among them.
+    ".*The dirpath has changed from .*",
     # A dataset without a test split is trained on without validation.
     ".*Total length of .* across ranks is zero.*",
 )

@@ -27,7 +27,7 @@ def sample(
         generator: Folder that training exported (model.safetensors and config.json).
         out: Folder for the dreams, <stem>.png each.
         max_side: Photos with a longer side are shrunk to it, in pixels; 0 keeps their size.
-        batch: Photos of equal size at a time. Default: 2 on a CPU, 32 on a GPU.
+        batch: Photos of equal size at a time. Default: 4 on a CPU, 32 on a GPU.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: 32, or bf16 for GPUs that are fast at it.
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
+import torch
+import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -16,33 +20,91 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
 from dreamgan.data.datamodule import DreamPairs
+from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
+from dreamgan.lit.pix2pix import Pix2Pix
 
-# Classes that a config may name. A config from elsewhere must not choose what code is imported.
-_TRUSTED = ("dreamgan.", "pytorch_lightning.", "lightning.pytorch.", "torch.optim.")
-_CLASS_KEYS = {"class_path", "model", "data", "callbacks", "logger", "strategy", "profiler", "plugins"}
+# Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
+_TRUSTED = ("dreamgan", "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.optim")
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 class DreamganCLI(LightningCLI):
     """LightningCLI with one folder per run: checkpoints, logs, grids and the exported generator."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """What there is a use for: ``fit`` and ``validate``."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name in ("fit", "validate")}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what belongs to the run rather than to model, data or trainer."""
         parser.add_argument("--run_dir", type=str, default="runs/pix2pix", help="Folder of everything this run writes.")
         parser.add_argument("--wandb_project", type=str, default="dreamgan", help="Project in Weights & Biases.")
         parser.add_argument("--grid_rows", type=int, default=8, help="Pairs in the picture grid of a validation.")
+        parser.add_argument(
+            "--device",
+            type=str | None,
+            default=None,
+            help="auto, cpu, cuda, cuda:1 or mps; stands for trainer.accelerator and trainer.devices.",
+        )
+        parser.add_argument(
+            "--precision",
+            type=Precision | None,
+            default=None,
+            help="32, or bf16 for mixed bfloat16, which is faster on most GPUs; stands for trainer.precision.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, check what concerns the run, and resolve device, precision and ``--ckpt_path last``.
+
+        Raises:
+            UserError: If a value makes no sense.
+        """
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
+        if config.grid_rows < 1:
+            raise UserError(f"grid_rows is {config.grid_rows}; it must be at least 1")
+        seed = config.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything is {seed}; it must be at least 0 and below 2**32")
+        if config.device is not None:
+            device = pick_device(config.device)
+            config.trainer.accelerator = device.type
+            config.trainer.devices = 1 if device.index is None or device.type != "cuda" else [device.index]
+        if config.precision is not None:
+            config.trainer.precision = _PRECISIONS[config.precision]
+        # Kept from Lightning until the run: it would read the file unchecked, and put the hyper-parameters and the
+        # class that the file names in place of those given.
+        self._checkpoint: Path | None = None
+        if config.ckpt_path is not None:
+            last = Path(config.run_dir) / "checkpoints" / "last.ckpt"
+            self._checkpoint = last if config.ckpt_path == "last" else Path(config.ckpt_path)
+            read_checkpoint(self._checkpoint)
+            config.ckpt_path = None
+        elif self.config.subcommand == "validate":
+            raise UserError("there is nothing to validate; give --ckpt_path last or --ckpt_path FILE")
+
+    def before_instantiate_classes(self) -> None:
+        """Let only ``fit`` write its config: a validation must not replace that of the training."""
+        if self.subcommand != "fit":
+            self.save_config_callback = None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Give the trainer the run's folder, loggers and callbacks, unless the config brings loggers."""
+        """Give the trainer the run's folder, loggers and callbacks, unless the config brings loggers.
+
+        Raises:
+            UserError: If Lightning refuses the trainer's arguments, or they ask for several devices.
+        """
         run_dir = Path(self._get(self.config_init, "run_dir"))
+        config = self._get(self.config_init, "trainer")
         kwargs.setdefault("default_root_dir", str(run_dir))
-        if self._get(self.config_init, "trainer").logger in (None, True):
+        if config.logger in (None, True):
             # CSV first: the second logger's config would stop a second run.
             project = self._get(self.config_init, "wandb_project")
             prepare_wandb()
             kwargs["logger"] = [CSVLogger(run_dir, name="csv"), WandbLogger(project=project, save_dir=run_dir)]
-        config = self._get(self.config_init, "trainer")
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
         if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
@@ -59,30 +121,72 @@ class DreamganCLI(LightningCLI):
             ExportGenerator(str(run_dir / "generator")),
         ]
         kwargs["callbacks"] = callbacks
-        return super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
+            # Nothing but the trainer is made here, so this is about its arguments.
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+        if trainer.world_size > 1:
+            # The discriminator joins late, which DDP does not take, and a measure would be of one process's pairs.
+            raise UserError("training runs on one device so far; use --trainer.devices 1")
+        return trainer
 
     def before_fit(self) -> None:
-        """Check the dataset, and resolve ``--ckpt_path last``: without a checkpoint it is an error."""
-        config = self.config_init["fit"]
-        run_dir = Path(config["run_dir"])
-        # What can be wrong with the dataset shows before anything is written.
+        """Find what is wrong with dataset, weights and checkpoint before anything is written."""
+        self._prepare()
+        Path(self.config_init["fit"]["run_dir"]).mkdir(parents=True, exist_ok=True)
+
+    def before_validate(self) -> None:
+        """As ``before_fit``.
+
+        Raises:
+            UserError: If the dataset has nothing to validate on.
+        """
+        self._prepare()
+        if isinstance(self.datamodule, DreamPairs) and self.datamodule.validation_pairs is None:
+            raise UserError(f"{self.datamodule.dataset} has no test split, or val_pairs is 0: nothing to validate on")
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train."""
+        self._run(self.trainer.fit, kwargs)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measure a checkpoint on the held-out pairs."""
+        self._run(self.trainer.validate, kwargs)
+
+    def _prepare(self) -> None:
         if isinstance(self.datamodule, DreamPairs):
-            self.datamodule.setup("fit")
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if config.get("ckpt_path") == "last":
-            path = run_dir / "checkpoints" / "last.ckpt"
-            check_checkpoint(path)
-            config["ckpt_path"] = str(path)
+            self.datamodule.setup(self.subcommand)
+            if isinstance(self.model, Pix2Pix):
+                self.model.prepare(self.datamodule.recipe_facts())
+        if self._checkpoint is not None:
+            if isinstance(self.model, Pix2Pix):
+                reason = self.model.misfit(read_checkpoint(self._checkpoint))
+                if reason:
+                    raise UserError(f"checkpoint {self._checkpoint} {reason}")
+            self.config_init[self.subcommand]["ckpt_path"] = str(self._checkpoint)
+
+    def _run(self, run: Callable[..., object], kwargs: dict[str, Any]) -> None:
+        try:
+            run(**kwargs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            text = "out of memory; lower --data.batch_size"
+            if isinstance(self.datamodule, DreamPairs):
+                text += f" (now {self.datamodule.batch_size})"
+            last = Path(self.config_init[self.subcommand]["run_dir"]) / "checkpoints" / "last.ckpt"
+            if self.subcommand == "fit" and last.is_file():
+                text += f"; --ckpt_path last goes on from {last}"
+            raise UserError(text) from None
 
 
-def check_checkpoint(path: Path) -> None:
-    """Refuse a file that is not a checkpoint of ours.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours; its tensors stay on the disk until they are used.
 
     Raises:
         UserError: If the file is missing, cannot be read safely or lacks what a resume needs.
     """
-    import torch
-
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}; leave --ckpt_path out to start afresh")
     try:
@@ -92,16 +196,15 @@ def check_checkpoint(path: Path) -> None:
     missing = {"state_dict", "optimizer_states", "epoch"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise UserError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}")
+    return dict(content)
 
 
 def check_configs(args: Sequence[str]) -> None:
-    """Refuse config files that are missing, are not YAML or name classes outside dreamgan, Lightning and torch.
+    """Refuse config files that are missing or hold no settings; jsonargparse would say so over many lines.
 
     Raises:
         UserError: In one line, naming the file.
     """
-    import yaml
-
     for option, value in _configs(args):
         path = Path(value)
         if not path.is_file():
@@ -112,23 +215,6 @@ def check_configs(args: Sequence[str]) -> None:
             raise UserError(f"{value} is not YAML: {' '.join(str(error).split())[:160]}") from None
         if not isinstance(content, dict):
             raise UserError(f"{value} holds no settings; see configs/pix2pix.yaml for an example")
-        for name in _class_paths(content):
-            if not name.startswith(_TRUSTED):
-                raise UserError(f"{value} names the class {name!r}; configs may name {', '.join(_TRUSTED)} only")
-
-
-def check_ckpt_path(args: Sequence[str]) -> None:
-    """Refuse a ``--ckpt_path FILE`` that is no checkpoint, before Lightning looks into it.
-
-    Raises:
-        UserError: As ``check_checkpoint``.
-    """
-    for i, arg in enumerate(args):
-        option, equals, value = arg.partition("=")
-        if option == "--ckpt_path":
-            value = value if equals else args[i + 1] if i + 1 < len(args) else ""
-            if value not in ("last", "best", "null", ""):
-                check_checkpoint(Path(value))
 
 
 def _configs(args: Sequence[str]) -> list[tuple[str, str]]:
@@ -142,13 +228,17 @@ def _configs(args: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _class_paths(content: Any, key: str = "") -> list[str]:
-    """Dotted names wherever jsonargparse would import one; a name without a dot is one that Lightning registers."""
-    if isinstance(content, dict):
-        return [name for inner, value in content.items() for name in _class_paths(value, str(inner))]
-    if isinstance(content, list):
-        return [name for value in content for name in _class_paths(value, key)]
-    return [content] if key in _CLASS_KEYS and isinstance(content, str) and "." in content else []
+def trust_only_our_classes() -> None:
+    """Let jsonargparse import from ``_TRUSTED`` only, and read configs from this machine only.
+
+    It holds wherever a value stands: in a config, in a file that a config names, in a flag.
+    """
+    jsonargparse.set_parsing_settings(
+        import_path_denylist=["*"],
+        import_path_allowlist=list(_TRUSTED),
+        # Lightning switches it on: a config could then be an address.
+        config_read_mode_fsspec_enabled=False,
+    )
 
 
 def prepare_wandb() -> None:
@@ -177,8 +267,7 @@ def train(args: Sequence[str]) -> None:
         UserError: If something given is wrong; the message says what and what to do.
     """
     check_configs(args)
-    check_ckpt_path(args)
-    command: ArgsType = list(args)
+    trust_only_our_classes()
     try:
         with quiet_lightning():
             DreamganCLI(
@@ -190,8 +279,13 @@ def train(args: Sequence[str]) -> None:
                 seed_everything_default=0,
                 save_config_kwargs={"overwrite": True},
                 parser_kwargs={"exit_on_error": False},
-                args=command,
+                args=list(args),
             )
+    except jsonargparse.ArgumentError as error:
+        denied = re.search(r"Importing '([^']*)' is not allowed", str(error))
+        if denied:
+            raise UserError(f"{denied[1]!r} is not trusted; name classes of {', '.join(_TRUSTED)} only") from None
+        raise
     except ValueError as error:
         # jsonargparse wraps what our classes say of their arguments.
         if isinstance(error.__cause__, UserError):

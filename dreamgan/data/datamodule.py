@@ -24,7 +24,10 @@ class PairPictures(Dataset[Sample]):
     """The pictures of one split, as tensors; kept decoded where they fit in the allowance."""
 
     def __init__(self, rows: Any, columns: tuple[str, ...], cache_mib: int) -> None:
-        """Check that all pictures have one size, and decode them where they fit.
+        """Decode the pictures where they fit; else look at the first row only.
+
+        All pictures must have the size of the first photo. Of those that are decoded at each access, that is found
+        out on the way: reading a large dataset once before every training takes too long.
 
         Args:
             rows: a `datasets.Dataset` from `load_pairs`.
@@ -32,7 +35,8 @@ class PairPictures(Dataset[Sample]):
             cache_mib: memory for decoded pictures (uint8), in MiB.
 
         Raises:
-            UserError: there is no row, a picture cannot be read or has another size than the first.
+            UserError: there is no row; the first row, or any one that is kept decoded, holds a picture that cannot
+                be read or has another size than the first photo.
         """
         import datasets
 
@@ -42,14 +46,13 @@ class PairPictures(Dataset[Sample]):
             self._rows = self._rows.cast_column(column, datasets.Image(decode=False))
         if not len(self._rows):
             raise UserError("the dream dataset holds no pair; make it again from photos that can be read")
-        self.width, self.height = _size(self._rows[0]["photo"])
+        first = self._rows[0]
+        self.width, self.height = self._size_of(first, "photo")
+        self._check_sizes(first)
         wanted = len(self._rows) * len(columns) * 3 * self.width * self.height
         self._decoded: list[dict[str, Tensor]] | None = None
         if wanted <= cache_mib * 1024**2:
             self._decoded = [self._decode(row) for row in self._rows]
-        else:
-            for row in self._rows:
-                self._check_sizes(row)
 
     def __len__(self) -> int:
         """Count the pairs."""
@@ -64,6 +67,9 @@ class PairPictures(Dataset[Sample]):
         Returns:
             "photo", "dream": (3, H, W) float32 in [0, 1]. With the column "second_dream" that too (zeros
             where there is none) and "has_second": () bool.
+
+        Raises:
+            UserError: a picture of the row cannot be read or has another size than the first photo.
         """
         index, flip = key if isinstance(key, tuple) else (key, False)
         pictures = self._decode(self._rows[index]) if self._decoded is None else self._decoded[index]
@@ -88,17 +94,22 @@ class PairPictures(Dataset[Sample]):
         for column in self.columns:
             if row[column] is None and column == "second_dream":
                 continue
-            try:
-                size = _size(row[column])
-            except (OSError, TypeError) as error:
-                raise UserError(
-                    f"the {column} of {row['photo_id']!r} cannot be read ({error}); make the dataset again"
-                ) from error
+            size = self._size_of(row, column)
             if size != (self.width, self.height):
                 raise UserError(
                     f"the {column} of {row['photo_id']!r} is {size[0]}x{size[1]} px, the first photo "
                     f"{self.width}x{self.height}; make the dataset again with one --size"
                 )
+
+    @staticmethod
+    def _size_of(row: dict[str, Any], column: str) -> tuple[int, int]:
+        try:
+            with Image.open(io.BytesIO(row[column]["bytes"])) as picture:  # reads the header only
+                return picture.size
+        except (OSError, TypeError) as error:
+            raise UserError(
+                f"the {column} of {row['photo_id']!r} cannot be read ({error}); make the dataset again"
+            ) from error
 
 
 class FlippingSampler(DistributedSampler[Sample]):
@@ -256,8 +267,3 @@ class DreamPairs(LightningDataModule):
         names = ("recipe", "recipe_json", "backbone", "weights_sha256", "seed")
         layers = tuple(row["layers"].split(","))
         return {**{name: row[name] for name in names}, "layers": layers, "size_px": min(row["photo"].size)}
-
-
-def _size(cell: dict[str, Any]) -> tuple[int, int]:
-    with Image.open(io.BytesIO(cell["bytes"])) as picture:  # reads the header only
-        return picture.size

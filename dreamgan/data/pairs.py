@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dreamgan.data.sources import HUB_NAME, Reject, first_line
+from dreamgan.data.sources import HUB_NAME, Reject, first_line, quiet_datasets
 from dreamgan.errors import UserError
+from dreamgan.files import whole_file, write_text
 from dreamgan.images import save_png
 
 SPLITS = ("train", "test")
@@ -92,13 +93,16 @@ class Pair:
 def write_unit(path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequence[Reject] = ()) -> None:
     """Write one finished work unit, all of it or nothing.
 
+    The same arguments give the same bytes (with the same pyarrow and Pillow).
+
     Args:
         path: where; its folder is made.
         pairs: those of the unit, in order; may be empty where every photo was rejected.
         split: "train" or "test".
         rejects: the unit's photos that could not be used, kept here so that a resumed run still knows them.
 
-    The same arguments give the same bytes (with the same pyarrow and Pillow).
+    Raises:
+        OSError: the disk is full or may not be written.
     """
     rows = [
         {
@@ -111,13 +115,8 @@ def write_unit(path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequen
         for pair in pairs
     ]
     facts = {_SPLIT_KEY: split, _REJECTS_KEY: json.dumps([[r.name, r.reason] for r in rejects])}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_UNIT.with_metadata(facts)), partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_UNIT.with_metadata(facts)), temporary)
 
 
 def is_unit(path: Path) -> bool:
@@ -129,7 +128,14 @@ def is_unit(path: Path) -> bool:
 
 
 def unit_rejects(path: Path) -> list[Reject]:
-    """Read the photos that could not be used from a finished unit."""
+    """Read the photos that could not be used from a finished unit.
+
+    Args:
+        path: a unit that `is_unit` says yes to.
+
+    Raises:
+        OSError: there is none.
+    """
     return [Reject(name, reason) for name, reason in json.loads(pq.read_schema(path).metadata[_REJECTS_KEY])]
 
 
@@ -138,7 +144,6 @@ def compact(
     out: Path,
     *,
     labels: Sequence[str],
-    splits: Sequence[str] = SPLITS,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, int]:
     """Join finished units into `out/data/<split>-00000-of-0000N.parquet`, replacing what `out/data` held.
@@ -148,15 +153,16 @@ def compact(
     Args:
         units: finished ones, in the order in which their rows shall stand.
         out: the dataset's folder.
-        labels: all class names, in order, for a ClassLabel column; empty for plain strings.
-        splits: those to write; a split without rows gets no file.
+        labels: all class names, in order, for a ClassLabel column, in which a pair without a label gets null; empty
+            for plain strings.
         shard_bytes: a shard is closed before it outgrows this.
 
     Returns:
-        Rows per written split.
+        Rows per written split; one without rows gets no file.
 
     Raises:
-        ValueError: a unit of another split, or with a label that is not in `labels`.
+        ValueError: a unit of a split that is not in `SPLITS`, or with a label that is not in `labels`.
+        OSError: a unit is missing, or the disk is full; what `out/data` held is kept.
     """
     rows: dict[str, int] = {}
     shards: dict[str, list[list[Path]]] = defaultdict(list)
@@ -164,8 +170,8 @@ def compact(
     for unit in units:
         metadata = pq.read_metadata(unit)
         split = metadata.metadata[_SPLIT_KEY].decode()
-        if split not in splits:
-            raise ValueError(f"{unit} is of the split {split!r}, not one of {', '.join(splits)}")
+        if split not in SPLITS:
+            raise ValueError(f"{unit} is of the split {split!r}, not one of {', '.join(SPLITS)}")
         if not metadata.num_rows:
             continue
         size = unit.stat().st_size
@@ -190,7 +196,7 @@ def compact(
         os.replace(partial, data)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {split: rows[split] for split in splits if split in rows}
+    return {split: rows[split] for split in SPLITS if split in rows}
 
 
 def write_card(out: Path, *, facts: Mapping[str, object], picture: Image.Image) -> None:
@@ -201,6 +207,10 @@ def write_card(out: Path, *, facts: Mapping[str, object], picture: Image.Image) 
         facts: what else the table shall say (recipe, backbone, weights, seed ...), in this order. Pairs,
             photographs and mean scores per split are read from the dataset.
         picture: rows of photo and dream.
+
+    Raises:
+        UserError: the picture cannot be written.
+        OSError: the card cannot be.
     """
     table, files, total = dict(facts), [], 0
     for split in SPLITS:
@@ -224,16 +234,16 @@ def write_card(out: Path, *, facts: Mapping[str, object], picture: Image.Image) 
         files="\n".join(files),
         table=lines,
     )
-    partial = out / ".README.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, out / "README.md")
+    write_text(out / "README.md", text)
 
 
 def load_pairs(dataset: str | Path, split: str) -> Any:
     """Open one split of a dream dataset.
 
-    The rows are memory-mapped from the Hugging Face cache, where a local dataset is looked up by the time of
-    its last change, so that a rebuilt one is never mistaken for the old; nothing is written into its folder.
+    The library copies the rows of a local dataset, too, into its cache (Arrow files under HF_DATASETS_CACHE, about as
+    large as the dataset; they stay until somebody deletes them) and maps them into memory from there. A copy is looked
+    up by the time of the dataset's last change, so that a rebuilt dataset is never mistaken for the old; nothing is
+    written into its folder.
 
     Args:
         dataset: a folder that `compact` wrote, or the name of such a dataset on the Hugging Face hub.
@@ -265,28 +275,53 @@ def load_pairs(dataset: str | Path, split: str) -> Any:
             columns = pq.read_schema(shards[0]).names
             _check_columns(name, columns)
             files = {split: [escape(str(shard.resolve())) for shard in shards]}
-            return datasets.load_dataset("parquet", data_files=files, split=split)
+            with quiet_datasets():
+                return datasets.load_dataset("parquet", data_files=files, split=split)
         except UserError:
             raise
         except Exception as error:  # pyarrow's and the library's errors share no base class
             raise UserError(f"cannot read the dream dataset {name!r}: {first_line(error)}; make it again") from error
-    if not HUB_NAME.fullmatch(name):
-        raise UserError(f"there is no dream dataset {name!r}; give the folder that make_dream_dataset.py wrote")
+    _check_hub_name(name)
     try:
         rows = datasets.load_dataset(name, split=split)
     except Exception as error:  # network, hub and format errors share no base class
-        raise UserError(
-            f"{name!r} is no folder here, and as a Hugging Face dataset its split {split!r} cannot be loaded "
-            f"({first_line(error)}); give the folder that make_dream_dataset.py wrote"
-        ) from error
+        raise _unreachable(name, f"its split {split!r} cannot be loaded", error) from error
     _check_columns(name, rows.column_names)
     return rows
 
 
 def has_split(dataset: str | Path, split: str) -> bool:
-    """Say whether a local dream dataset has a split; one that is not local is taken to have both."""
-    path = Path(dataset).expanduser()
-    return bool(_shards(path, split)) if path.exists() else True
+    """Say whether a dream dataset has a split; for one that is not local the Hub is asked.
+
+    Args:
+        dataset: as for `load_pairs`.
+        split: "train" or "test".
+
+    Raises:
+        UserError: it is neither a folder nor a Hugging Face dataset that can be reached.
+    """
+    path, name = Path(dataset).expanduser(), str(dataset)
+    if path.exists():
+        return bool(_shards(path, split))
+    import datasets
+
+    _check_hub_name(name)
+    try:
+        return split in datasets.get_dataset_split_names(name)
+    except Exception as error:  # network, hub and format errors share no base class
+        raise _unreachable(name, "its splits cannot be listed", error) from error
+
+
+def _check_hub_name(name: str) -> None:
+    if not HUB_NAME.fullmatch(name):
+        raise UserError(f"there is no dream dataset {name!r}; give the folder that make_dream_dataset.py wrote")
+
+
+def _unreachable(name: str, what: str, error: Exception) -> UserError:
+    return UserError(
+        f"{name!r} is no folder here, and as a Hugging Face dataset {what} ({first_line(error)}); "
+        "give the folder that make_dream_dataset.py wrote"
+    )
 
 
 def _check_columns(name: str, columns: Sequence[str]) -> None:
@@ -338,7 +373,8 @@ def _write_shard(path: Path, units: Sequence[Path], schema: pa.Schema, labels: S
 
 
 def _numbers(unit: Path, table: pa.Table, labels: Sequence[str]) -> pa.Array:
-    number_of = {label: number for number, label in enumerate(labels)}
+    number_of: dict[str, int | None] = {label: number for number, label in enumerate(labels)}
+    number_of.setdefault("", None)  # a photo without a label among others that have one
     names = table["label"].to_pylist()
     unknown = sorted(set(names) - set(number_of))
     if unknown:

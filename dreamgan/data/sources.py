@@ -7,7 +7,8 @@ import hashlib
 import importlib.util
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,18 @@ class PhotoSet:
     Attributes:
         name: what the user called the set.
         photos: in a fixed order.
-        labels: sorted; empty where the photos have none.
+        labels: sorted; empty where the photos have none. A photo's label may be "" all the same.
+        tables: the parquet files that hold the photos; empty for files and for the Hub's sets.
     """
 
-    def __init__(self, name: str, photos: Sequence[Photo], rows: Any = None, image_column: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        photos: Sequence[Photo],
+        rows: Any = None,
+        image_column: str = "",
+        tables: Sequence[Path] = (),
+    ) -> None:
         """Put a set together.
 
         Args:
@@ -97,8 +106,10 @@ class PhotoSet:
             photos: in the order in which they shall be dreamed.
             rows: a `datasets.Dataset` with undecoded pictures, for photos whose `where` is a row.
             image_column: the column of `rows` that holds them.
+            tables: the parquet files that `rows` come from, if it is local ones.
         """
         self.name = name
+        self.tables = tuple(tables)
         self.photos = tuple(photos)
         self.labels = tuple(sorted({photo.label for photo in self.photos} - {""}))
         self._rows = rows
@@ -116,10 +127,12 @@ class PhotoSet:
             size_px: side of the result, in pixels.
 
         Returns:
-            RGB, 8 bit, `size_px` x `size_px`; the centre, scaled so that the shorter side fits.
+            RGB, 8 bit, `size_px` x `size_px`; the centre, scaled so that the shorter side fits. Its notes are for
+            the user.
 
         Raises:
-            UserError: the file cannot be used; whoever loads a whole set records a `Reject` and goes on.
+            UserError: the file cannot be used, or a row names a file that is none of the set's; whoever loads a
+                whole set records a `Reject` and goes on.
         """
         if isinstance(photo.where, FileCrop):
             loaded = load_image(photo.where.path)
@@ -128,10 +141,22 @@ class PhotoSet:
             cell = self._rows[photo.where][self._image_column]
             if not cell or (cell["bytes"] is None and not cell["path"]):
                 raise UserError(f"{photo.photo_id} of {self.name!r} holds no picture")
-            source = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+            source = cell["bytes"] if cell["bytes"] is not None else self._own_file(photo, cell["path"])
             loaded = load_image(source, name=photo.photo_id)
             picture = loaded.picture
         return replace(loaded, picture=square_crop(picture, size_px))
+
+    def _own_file(self, photo: Photo, path: str) -> Path:
+        # A table comes from anywhere, and its pictures go into a dataset that may be passed on: it must not be able
+        # to name any file of this machine.
+        for folder in _folders(self.tables):
+            file = (folder / path).resolve()
+            if file.is_relative_to(folder):
+                return file
+        raise UserError(
+            f"{photo.photo_id} of {self.name!r} holds no picture, only the name of a file outside the set ({path!r}); "
+            "put the file beside the table, or its bytes into it"
+        )
 
 
 def find_photos(photos: str, *, size_px: int, crops: int = 24, seed: int = 0, limit: int | None = None) -> PhotoSet:
@@ -139,8 +164,10 @@ def find_photos(photos: str, *, size_px: int, crops: int = 24, seed: int = 0, li
 
     Args:
         photos: `samples` (the colour photographs that scikit-image and scikit-learn carry, cut into crops); a
-            photo; a folder, either flat or with one sub-folder per class; a .parquet file or a folder of
-            them; or the name of a Hugging Face dataset (its `train` split, else its first).
+            photo; a folder; a .parquet file or a folder of them; or the name of a Hugging Face dataset (its
+            `train` split, else its first). In a folder, a photo's label is the name of the sub-folder that it lies
+            in, at whatever depth (`cats/x.jpg` and `train/cats/x.jpg` are both `cats`); photos beside the
+            sub-folders have none.
         size_px: side of the pictures to come; no crop of a sample is smaller where the photograph allows it.
         crops: crops per sample photograph; there are fewer where it does not hold so many different ones.
         seed: of the crops' places.
@@ -160,7 +187,7 @@ def find_photos(photos: str, *, size_px: int, crops: int = 24, seed: int = 0, li
         found = PhotoSet(photos, _sample_crops(size_px, crops, seed))
     elif path.exists():
         parquet = _parquet_files(path)
-        found = _from_table(photos, _read_parquet(photos, parquet)) if parquet else _from_folder(photos, path)
+        found = _from_table(photos, _read_parquet(photos, parquet), parquet) if parquet else _from_folder(photos, path)
     elif HUB_NAME.fullmatch(photos):
         found = _from_table(photos, _read_hub(photos))
     else:
@@ -188,8 +215,8 @@ def split_of(
         test_fraction: share of the sources for the test, in [0, 1); at least one source where it is above 0
             and there are two, never all of them.
         seed: of the ranking.
-        labels: the class of each entry of `source_ids`. The fraction is taken class by class where every
-            class is big enough to give one source, else over all.
+        labels: the class of each entry of `source_ids`, "" without one. The fraction is taken class by class
+            where every class is big enough to give one source, else over all.
         hold_out: source ids or classes that are test whatever the fraction; the fraction is then of the
             others.
 
@@ -221,7 +248,8 @@ def split_of(
             classes[label].append(source_id)
     if label_of and not classes:
         raise UserError(f"holding out {', '.join(map(repr, hold_out))} leaves no photo to train on; hold out fewer")
-    if not all(len(members) > 1 and _test_count(len(members), test_fraction) for members in classes.values()):
+    # Those without a class are dealt out like one, but a stray photo is no reason to do without classes.
+    if not all(len(of) > 1 and _test_count(len(of), test_fraction) for label, of in classes.items() if label):
         classes = {"": [source for members in classes.values() for source in members]}
     test = set(held)
     for members in classes.values():
@@ -307,13 +335,12 @@ def _from_folder(name: str, path: Path) -> PhotoSet:
     files = list_images(path)
     root = path if path.is_dir() else path.parent
     relative = [file.relative_to(root) for file in files]
-    in_classes = all(len(file.parts) > 1 for file in relative)
     stems = [file.with_suffix("").as_posix() for file in relative]
     count = Counter(stems)
     photos = []
     for file, inside, stem in zip(files, relative, stems, strict=True):
         photo_id = stem if count[stem] == 1 else inside.as_posix()
-        photos.append(Photo(photo_id, photo_id, inside.parts[0] if in_classes else "", FileCrop(file)))
+        photos.append(Photo(photo_id, photo_id, inside.parent.name, FileCrop(file)))
     return PhotoSet(name, photos)
 
 
@@ -327,7 +354,8 @@ def _read_parquet(name: str, files: Sequence[Path]) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset("parquet", data_files={"train": [str(f) for f in files]}, split="train")
+        with quiet_datasets():
+            return datasets.load_dataset("parquet", data_files={"train": [str(f) for f in files]}, split="train")
     except Exception as error:  # the library lets errors of many libraries through
         raise UserError(f"cannot read {name!r} as parquet: {first_line(error)}") from error
 
@@ -349,7 +377,7 @@ def _read_hub(name: str) -> Any:
     return splits["train"] if "train" in splits else next(iter(splits.values()))
 
 
-def _from_table(name: str, table: Any) -> PhotoSet:
+def _from_table(name: str, table: Any, files: Sequence[Path] = ()) -> PhotoSet:
     import datasets
 
     features = table.features
@@ -367,12 +395,40 @@ def _from_table(name: str, table: Any) -> PhotoSet:
         raise UserError(f"{name!r} holds no photo")
     rows = table.select_columns(columns[:1]).cast_column(columns[0], datasets.Image(decode=False))
     photos = [Photo(f"row-{i:06d}", f"row-{i:06d}", label, i) for i, label in enumerate(labels)]
-    return PhotoSet(name, photos, rows, columns[0])
+    return PhotoSet(name, photos, rows, columns[0], files)
+
+
+def _folders(tables: Sequence[Path]) -> list[Path]:
+    """The folders whose files a table may name: its own, or the caches of the Hub's sets."""
+    if tables:
+        return sorted({table.resolve().parent for table in tables})
+    import datasets
+    from huggingface_hub import constants
+
+    config = datasets.config
+    caches = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    return [Path(cache).resolve() for cache in caches]
 
 
 def _is_raw_image(kind: Any) -> bool:
     # What an image column looks like when the parquet was written by something other than `datasets`.
     return isinstance(kind, dict) and set(kind) == {"bytes", "path"}
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Switch the progress bars of `datasets` off: local files take it less than a second."""
+    import datasets
+
+    # Where HF_DATASETS_DISABLE_PROGRESS_BARS is set the library keeps to that, and warns whoever tries to change it.
+    ours = datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None and not datasets.are_progress_bars_disabled()
+    if ours:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if ours:
+            datasets.enable_progress_bars()
 
 
 def first_line(error: Exception) -> str:

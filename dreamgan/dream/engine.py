@@ -105,7 +105,7 @@ def score(images: Tensor, extractor: Extractor, recipe: DreamRecipe) -> Tensor:
 
 def _scores(pixels: Tensor, extractor: Extractor, recipe: DreamRecipe, space: _Space) -> Tensor:
     inputs = enlarge_to(space.to_input(pixels), extractor.min_size_px)
-    return layer_scores(extractor(inputs.contiguous(memory_format=torch.channels_last)), recipe)
+    return layer_scores(extractor(inputs), recipe)
 
 
 def scale_gradient(gradient: Tensor, how: str) -> tuple[Tensor, Tensor]:

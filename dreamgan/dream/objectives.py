@@ -24,7 +24,7 @@ OBJECTIVES = {"mean": mean, "l2": l2}
 
 
 def layer_scores(activations: Mapping[str, Tensor], recipe: DreamRecipe) -> Tensor:
-    """Weighted sum over the recipe's layers of its objective.
+    """Weighted sum over the recipe's layers of its objective; over their number if ``average_layers``.
 
     Args:
         activations: Layer to activation, (B, C, h, w) or (B, C).

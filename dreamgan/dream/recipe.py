@@ -230,7 +230,8 @@ def distillable(backbone: str) -> DreamRecipe:
     reflect padding; gradient smoothing of 1.5 px; detail re-injection; 3 octaves x 1.4 of 4, 4 and 6 steps.
 
     Source: our own; it makes two dreams of one photo alike, so that there is something to learn.
-    Defined here: the step of 0.015 is in ``unit`` pixels ([0, 1]).
+    Defined here: the step of 0.015 is in ``unit`` pixels ([0, 1]). MobileNetV2 dreams of an earlier layer than with
+    the other recipes: its spots and rings are bolder at 14 steps, and sooner learnt.
     """
     return DreamRecipe(
         name="distillable",
@@ -264,6 +265,9 @@ def get_recipe(name: str, backbone: str, **overrides: Any) -> DreamRecipe:
         name: One of ``RECIPES``.
         backbone: Registry name of the backbone, for instance ``vgg16``.
         **overrides: Fields of ``DreamRecipe``; None leaves the default.
+
+    Returns:
+        The recipe.
 
     Raises:
         UserError: If the name or a field is unknown, or a value makes no sense.

@@ -45,4 +45,6 @@ def smooth(gradient: Tensor, kernel: Tensor) -> Tensor:
     kernel = kernel[radius - allowed : radius + allowed + 1, radius - allowed : radius + allowed + 1]
     kernel = (kernel / kernel.sum()).to(gradient)
     padded = F.pad(gradient, (allowed,) * 4, mode="reflect")
-    return F.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)
+    # Under autocast the network may run in bfloat16, but not what is done to its gradient.
+    with torch.autocast(gradient.device.type, enabled=False):
+        return F.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)

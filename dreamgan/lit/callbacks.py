@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from dreamgan.images import save_png, sheet, to_picture
@@ -20,7 +21,7 @@ from dreamgan.sampling import save_generator
 
 
 class PictureGrid(Callback):
-    """Saves and logs a grid photo | direct dream | one pass at every validation.
+    """Saves and logs a grid photo | direct dream | one pass at every validation of a training.
 
     Args:
         folder: Gets ``epoch-0007.png``.
@@ -35,17 +36,18 @@ class PictureGrid(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Tensor], *args: Any
     ) -> None:
         """Keep the pairs until the validation is over."""
-        self._shown.append({name: batch[name] for name in ("photo", "dream")})
+        if _of_a_training(trainer):
+            self._shown.append({name: batch[name] for name in ("photo", "dream")})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the grid, save it and log it."""
+        if not self._shown:
+            return
         sets = {name: torch.cat([part[name] for part in self._shown]) for name in ("photo", "dream")}
         self._shown.clear()
         count = min(self.rows, len(sets["photo"]))
         spread = [row * len(sets["photo"]) // count for row in range(count)]
         sets = {name: pictures[spread] for name, pictures in sets.items()}
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
         columns = [sets["photo"], sets["dream"], pl_module(sets["photo"])]
         rows = [[to_picture(image) for image in row] for row in zip(*columns, strict=True)]
         picture = sheet(rows, ["photo", "direct dream", "one pass"])
@@ -60,11 +62,13 @@ class ValidationLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch and measures."""
-        measures = getattr(pl_module, "measures", None)
-        if measures is None or trainer.sanity_checking or not trainer.is_global_zero:
+        measures = pl_module.measures if isinstance(pl_module, Pix2Pix) else None
+        if measures is None or trainer.sanity_checking:
             return
+        # The epoch of a checkpoint that is only validated is not known here.
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}" if _of_a_training(trainer) else "validation"
         print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: agreement {measures.agreement:.3f}, "
+            f"{epoch}: agreement {measures.agreement:.3f}, "
             f"feature cosine {measures.feature_cosine:.3f} (photo {measures.floor_cosine:.3f}, second dream "
             f"{measures.ceiling_cosine:.3f}), dream gain {measures.dream_gain:.2f}",
             flush=True,
@@ -83,7 +87,7 @@ class ExportGenerator(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the export."""
-        if not trainer.is_global_zero or not isinstance(pl_module, Pix2Pix):
+        if not isinstance(pl_module, Pix2Pix):
             return
         measures = {} if pl_module.measures is None else dataclasses.asdict(pl_module.measures)
         # JSON has no NaN and no infinity; a measure that could not be taken is left out.
@@ -95,6 +99,11 @@ class ExportGenerator(Callback):
         print(f"generator exported to {self.folder}")
 
 
+def _of_a_training(trainer: Trainer) -> bool:
+    """Whether this validation is one of a training: not its sanity check, and no validation on its own."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
 def _count(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -102,6 +111,13 @@ def _count(network: torch.nn.Module) -> int:
 def _card(facts: Mapping[str, Any], measures: Mapping[str, float], dataset: str, parameters: int) -> str:
     """Model card of an exported generator."""
     figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in measures.items())
+    measured = f"""| measure | value |
+|---|---|
+{figures}
+
+`agreement` is 0 for the untouched photo and 1 for a second direct dream of the same photo; the cosines are of the
+backbone's features against the direct dream: `floor_cosine` of the photo, `feature_cosine` of the generator,
+`ceiling_cosine` of a second dream."""
     return f"""---
 library_name: dreamgan
 pipeline_tag: image-to-image
@@ -123,13 +139,7 @@ dreamgan sample PHOTO_OR_FOLDER --generator THIS_FOLDER --out dreams
 
 ## Measures on held-out photos (last validation)
 
-| measure | value |
-|---|---|
-{figures}
-
-`agreement` is 0 for the untouched photo and 1 for a second direct dream of the same photo; the cosines are of the
-backbone's features against the direct dream: `floor_cosine` of the photo, `feature_cosine` of the generator,
-`ceiling_cosine` of a second dream.
+{measured if measures else "No validation was run in this training."}
 
 ## Limits and licence
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -20,6 +20,8 @@ from dreamgan.devices import halving, joined
 from dreamgan.dream import DreamRecipe, dream, score
 from dreamgan.errors import UserError
 from dreamgan.images import as_saved, to_picture, to_unit
+
+STUCK = "its gradient was zero or not finite in every step; the recipe's layers find nothing in it to amplify"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,22 @@ class LoadedUnit:
     photos: tuple[Photo, ...]
     images: Tensor
     rejects: tuple[Reject, ...]
+
+
+class Dreamed(NamedTuple):
+    """Dreams of some photos of a unit.
+
+    Attributes:
+        images: (B, 3, H, W) float32 in [0, 1].
+        stuck: (B,) bool, on the CPU: no step had a usable gradient, and the "dream" is the photo.
+        before: (B,), the recipe's objective on the photo as it is stored.
+        after: The same on the dream.
+    """
+
+    images: Tensor
+    stuck: Tensor
+    before: Tensor
+    after: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,27 +84,34 @@ class UnitPhotos(Dataset[LoadedUnit]):
         units: Those still to be dreamed.
         photo_set: Opens their photos.
         size_px: Side of the square they are cut to.
+        tell: Gets a line for each thing that a person should know of a photo's conversion.
     """
 
-    def __init__(self, units: Sequence[WorkUnit], photo_set: PhotoSet, size_px: int) -> None:
-        self.units, self.photo_set, self.size_px = list(units), photo_set, size_px
+    def __init__(
+        self, units: Sequence[WorkUnit], photo_set: PhotoSet, size_px: int, tell: Callable[[str], None]
+    ) -> None:
+        self.units, self.photo_set, self.size_px, self.tell = list(units), photo_set, size_px, tell
 
     def __len__(self) -> int:
         """Number of units."""
         return len(self.units)
 
     def __getitem__(self, index: int) -> LoadedUnit:
-        """Open the photos of unit ``index``; those that cannot be read become rejects."""
+        """Open the photos of unit ``index``, (B, 3, H, W) in [0, 1]; those that cannot be read become rejects."""
         unit = self.units[index]
         photos: list[Photo] = []
         images: list[Tensor] = []
         rejects: list[Reject] = []
         for photo in unit.photos:
             try:
-                images.append(to_unit(self.photo_set.load(photo, self.size_px).picture))
-                photos.append(photo)
+                loaded = self.photo_set.load(photo, self.size_px)
             except UserError as error:
                 rejects.append(Reject(photo.photo_id, str(error)))
+                continue
+            for note in loaded.notes:
+                self.tell(f"{photo.photo_id}: {note}")
+            images.append(to_unit(loaded.picture))
+            photos.append(photo)
         stacked = torch.stack(images) if images else torch.empty(0, 3, self.size_px, self.size_px)
         return LoadedUnit(unit, tuple(photos), stacked, tuple(rejects))
 
@@ -122,16 +147,27 @@ class DreamJob(LightningModule):
         return LoadedUnit(batch.unit, batch.photos, batch.images.to(device), batch.rejects)
 
     def predict_step(self, batch: LoadedUnit, *args: Any) -> FinishedUnit:
-        """Dream one unit; the trainer must run with ``inference_mode=False``."""
+        """Dream one unit; the trainer must run with ``inference_mode=False``.
+
+        Args:
+            batch: Photos (B, 3, H, W) in [0, 1], B may be 0.
+            args: What Lightning counts.
+
+        Returns:
+            A pair for each photo that could be dreamed; the others are rejects.
+
+        Raises:
+            UserError: If memory runs out with a single photo.
+        """
         if not batch.photos:
             return FinishedUnit(batch.unit, (), batch.rejects)
-        dreams = self._dream(batch, self.seed)
-        seconds: list[Tensor] | list[None] = [None] * len(dreams)
+        first = self._dream(batch, self.seed)
+        stuck = first.stuck
+        seconds: list[Tensor] | list[None] = [None] * len(batch.photos)
         if batch.unit.split == "test" and self.second_seed is not None:
-            seconds = list(self._dream(batch, self.second_seed))
-        # Scores are of the pictures as they are stored.
-        before = score(as_saved(batch.images), self.extractor, self.recipe).tolist()
-        after = score(as_saved(dreams), self.extractor, self.recipe).tolist()
+            second_dreams = self._dream(batch, self.second_seed)
+            stuck = stuck | second_dreams.stuck
+            seconds = list(second_dreams.images)
         pairs = [
             Pair(
                 photo=to_picture(image),
@@ -149,20 +185,36 @@ class DreamJob(LightningModule):
                 score_before=low,
                 score_after=high,
             )
-            for photo, image, dreamed, second, low, high in zip(
-                batch.photos, batch.images, dreams, seconds, before, after, strict=True
+            for photo, image, dreamed, second, low, high, failed in zip(
+                batch.photos,
+                batch.images,
+                first.images,
+                seconds,
+                first.before.tolist(),
+                first.after.tolist(),
+                stuck.tolist(),
+                strict=True,
             )
+            if not failed
         ]
-        return FinishedUnit(batch.unit, tuple(pairs), batch.rejects)
+        rejects = [Reject(photo.photo_id, STUCK) for photo, failed in zip(batch.photos, stuck, strict=True) if failed]
+        return FinishedUnit(batch.unit, tuple(pairs), (*batch.rejects, *rejects))
 
-    def _dream(self, batch: LoadedUnit, seed: int) -> Tensor:
+    def _dream(self, batch: LoadedUnit, seed: int) -> Dreamed:
         names = [photo.photo_id for photo in batch.photos]
 
-        def run(part: slice) -> Tensor:
-            result = dream(batch.images[part], self.extractor, self.recipe, seed=seed, photo_ids=names[part])
-            return result.images.float()
+        def run(part: slice) -> Dreamed:
+            photos = batch.images[part]
+            result = dream(photos, self.extractor, self.recipe, seed=seed, photo_ids=names[part])
+            images = result.images.float()
+            return Dreamed(
+                images,
+                result.skipped_steps.cpu() >= sum(self.recipe.steps_per_octave[result.dropped_octaves :]),
+                score(as_saved(photos), self.extractor, self.recipe),
+                score(as_saved(images), self.extractor, self.recipe),
+            )
 
-        return joined(halving(run, len(names)))
+        return Dreamed(*(joined(list(parts)) for parts in zip(*halving(run, len(names)), strict=True)))
 
 
 class UnitWriter(BasePredictionWriter):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +13,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from dreamgan.backbones.features import Extractor, load_extractor
-from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
+from dreamgan.backbones.features import Extractor, load_extractor, normalise
 from dreamgan.dream import DreamRecipe, parse_layers
 from dreamgan.dream.objectives import layer_scores
 from dreamgan.dream.octaves import enlarge_to
@@ -42,6 +43,37 @@ _FEATURE_LAYERS = {
     "mobilenet_v2": "block_3_expand_relu:0.06,block_6_expand_relu:0.12,block_10_expand_relu:0.3",
     "squeezenet1_1": "features.4:0.06,features.7:0.12,features.9:0.3",
 }
+
+
+# What decides the shapes of the networks: a checkpoint fits a model where these are the same.
+_SHAPE = ("encoder", "widths", "discriminator_width")
+
+
+def _check_ranges(values: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that make no sense.
+
+    Raises:
+        UserError: Naming the value and its range.
+    """
+
+    def check(name: str, ok: bool, range_: str) -> None:
+        if not ok:
+            raise UserError(f"{name} is {values[name]}; {range_}")
+
+    check("widths", min(values["widths"]) >= 1, "each must be at least 1")
+    check("discriminator_width", values["discriminator_width"] >= 1, "it must be at least 1")
+    for name in ("lr_g", "lr_d"):
+        check(name, 0 < values[name] < math.inf, "it must be above 0")
+    weights = ("l1_weight", "low_pass_weight", "objective_weight", "local_weight", "adversarial_weight")
+    for name in ("encoder_lr_factor", *weights):
+        check(name, 0 <= values[name] < math.inf, "it must be at least 0")
+    for name in ("warmup", "ema_decay"):
+        check(name, 0 <= values[name] < 1, "it must be at least 0 and below 1")
+    check("betas", all(0 <= beta < 1 for beta in values["betas"]), "each must be at least 0 and below 1")
+    check("adversarial_from", 0 <= values["adversarial_from"] <= 1, "it must be from 0 to 1")
+    if values["feature_layers"] is not None:
+        weights_of_layers = [weight for _, weight in parse_layers(values["feature_layers"])]
+        check("feature_layers", all(0 <= w < math.inf for w in weights_of_layers), "no weight may be below 0")
 
 
 def ema_average(decay: float) -> Any:
@@ -116,8 +148,10 @@ class Pix2Pix(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        _check_ranges(self.hparams)
         self.automatic_optimization = False
-        # The frozen backbone is not part of a checkpoint, so a checkpoint lacks its keys.
+        # The frozen backbone is not part of a checkpoint, so a checkpoint lacks its keys; on_load_checkpoint sees to
+        # the others.
         self.strict_loading = False
         self.generator = Translator(TranslatorConfig(encoder=encoder, widths=widths), encoder_weights=encoder_weights)
         self.ema = AveragedModel(self.generator, multi_avg_fn=ema_average(ema_decay))
@@ -128,15 +162,21 @@ class Pix2Pix(LightningModule):
         self.dream_facts: dict[str, Any] = {}
         self.measures: Measures | None = None
         self._validated: list[dict[str, Tensor]] = []
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
 
     def setup(self, stage: str) -> None:
         """Read from the dataset what was dreamed, and load that backbone."""
-        if self.extractor is not None:
-            return
-        facts = self.trainer.datamodule.recipe_facts()  # type: ignore[attr-defined]
+        if self.extractor is None:
+            self.prepare(self.trainer.datamodule.recipe_facts())  # type: ignore[attr-defined]
+
+    def prepare(self, facts: Mapping[str, Any]) -> None:
+        """Load the backbone that a dataset was dreamed with.
+
+        Args:
+            facts: What was dreamed, from ``DreamPairs.recipe_facts``.
+
+        Raises:
+            UserError: If the weights are not those of the dataset, or a feature layer is not in the backbone.
+        """
         self.recipe = DreamRecipe.from_json(facts["recipe_json"])
         layers = self.hparams["feature_layers"] or _FEATURE_LAYERS[facts["backbone"]]
         self.feature_weights = dict(parse_layers(layers))
@@ -154,6 +194,47 @@ class Pix2Pix(LightningModule):
         """Everything that was trained; not the frozen backbone."""
         state: dict[str, Any] = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if not name.startswith("extractor.")}
+
+    def misfit(self, checkpoint: Mapping[str, Any]) -> str | None:
+        """Say why a checkpoint is not one of this model, as the end of a sentence; None where it is.
+
+        Args:
+            checkpoint: As Lightning writes it.
+        """
+        theirs, ours = checkpoint.get("hyper_parameters", {}), self.hparams
+        other = [name for name in _SHAPE if name in theirs and _text(theirs[name]) != _text(ours[name])]
+        if other:
+            was, now = (", ".join(f"{name} {_text(side[name])}" for name in other) for side in (theirs, ours))
+            flags = " and ".join(f"--model.{name}" for name in other)
+            return f"was trained with {was}, this model has {now}; give the same {flags}"
+        found, wanted = checkpoint["state_dict"], self.state_dict()
+        for said, names in (
+            ("lacks", [name for name in wanted if name not in found]),
+            ("has the unknown", [name for name in found if name not in wanted]),
+            ("has other shapes of", [name for name in wanted if name in found and _shape(found, wanted, name)]),
+        ):
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                return f"is not of this model: it {said} {names[0]}{more}"
+        return None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last measures: a run that is resumed after its last validation exports them too."""
+        if self.measures is not None:
+            checkpoint["measures"] = dataclasses.asdict(self.measures)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that does not fit, and take up the last measures.
+
+        Raises:
+            UserError: Saying why.
+        """
+        reason = self.misfit(checkpoint)
+        if reason:
+            raise UserError(f"the checkpoint {reason}")
+        kept = checkpoint.get("measures", {})
+        if kept.keys() == {field.name for field in dataclasses.fields(Measures)}:
+            self.measures = Measures(**kept)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generator (two groups) and for the discriminator; the schedule is in ``_set_rates``."""
@@ -252,7 +333,7 @@ class Pix2Pix(LightningModule):
             terms[f"feature_{layer}"] = weight * relative_feature_l1(features, target, layer)
         scores, target_scores = (layer_scores(activations, self.recipe) for activations in (features, target))
         terms["objective"] = weights["objective_weight"] * log_objective_gap(scores, target_scores)
-        layer = [name for name in self.extractor.layers_by_depth if name in self.recipe.layer_names][-1]
+        layer = self.extractor.deepest(self.recipe.layer_names)
         objective = self.recipe.objective
         local, target_local = (local_objective(activations[layer], objective) for activations in (features, target))
         terms["local_objective"] = weights["local_weight"] * log_objective_gap(local, target_local)
@@ -260,8 +341,7 @@ class Pix2Pix(LightningModule):
 
     def _normalised(self, images: Tensor, min_size_px: int) -> Tensor:
         """As the backbone wants them; a view of a small picture may have to be enlarged."""
-        normalised: Tensor = (images - self.mean) / self.std  # type: ignore[operator]
-        return enlarge_to(normalised, min_size_px).contiguous(memory_format=torch.channels_last)
+        return enlarge_to(normalise(images), min_size_px).contiguous(memory_format=torch.channels_last)
 
     def forward(self, photos: Tensor) -> Tensor:
         """One-pass dreams of the EMA generator, (B, 3, H, W) in [0, 1] to the same."""
@@ -273,7 +353,11 @@ class Pix2Pix(LightningModule):
         self._validated.append({**batch, "generated": self(batch["photo"])})
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the EMA generator on the held-out pairs."""
+        """Measure the EMA generator on the held-out pairs; not in the sanity check, which is of some pairs only."""
+        if self.trainer.sanity_checking:
+            self._validated.clear()
+            return
+        batch = len(self._validated[0]["photo"])
         sets = {name: torch.cat([part[name] for part in self._validated]) for name in self._validated[0]}
         self._validated.clear()
         if self.extractor is None or self.recipe is None or len(sets["photo"]) < 2:
@@ -285,6 +369,7 @@ class Pix2Pix(LightningModule):
             sets["generated"],
             self.extractor,
             self.recipe,
+            batch=batch,
         )
         for name in (
             "agreement",
@@ -297,3 +382,13 @@ class Pix2Pix(LightningModule):
             value = getattr(self.measures, name)
             self.log(f"val/{name}", value, prog_bar=name == "agreement", batch_size=self.measures.n)
         self.log("val/l1", l1(sets["generated"], sets["dream"]), batch_size=self.measures.n)
+
+
+def _text(value: Any) -> str:
+    """A hyper-parameter as it is written in a flag; a tuple may have become a list on its way through a file."""
+    return str(list(value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> bool:
+    """Whether the tensors of that name differ in shape."""
+    return found[name].shape != wanted[name].shape

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamgan.backbones.features import load_extractor
-from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
+from dreamgan.backbones.features import load_extractor, normalise
 
 EncoderName = Literal["mobilenet_v2", "squeezenet1_1"]
 
@@ -109,9 +108,6 @@ class Translator(nn.Module):
         self.ups = nn.ModuleList(_conv(widths[i + 1] + skips[i], widths[i]) for i in reversed(range(4)))
         self.head = nn.Conv2d(widths[0], 3, 3, padding=1, padding_mode="reflect")
         _start_small(self.head, 0.001)
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Dream photos of any size from 32 px.
@@ -131,7 +127,7 @@ class Translator(nn.Module):
         return (photos + residual).clamp(0, 1)
 
     def _residual(self, photos: Tensor) -> Tensor:
-        normalised = (photos - self.mean) / self.std  # type: ignore[operator]
+        normalised = normalise(photos)
         taps = zip(self.encoder(normalised).values(), _SCALES[self.config.encoder], strict=True)
         skips = [normalised, *(activation / scale for activation, scale in taps)]
         x: Tensor = self.bottom(skips[4])

@@ -6,13 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from dreamgan import cli
+from dreamgan.commands.dataset import make_dataset
 from dreamgan.data import pairs
-from dreamgan.dream import dream
+from dreamgan.devices import default_batch
+from dreamgan.dream import DreamResult, dream, score
 from dreamgan.images import load_image
 
 MakePhotos = Callable[..., Path]
@@ -268,6 +274,184 @@ def test_ctrl_c_keeps_the_finished_units(
     assert capsys.readouterr().err.splitlines()[-1] == "dreamgan dataset: interrupted; what was finished is kept"
     assert files_in(out) == [".units/train-000000.parquet", "config.json"]
     assert signal.getsignal(signal.SIGINT) is on_interrupt
+
+
+def test_a_label_is_missing_here_and_there(make_photos: MakePhotos, tmp_path: Path) -> None:
+    import datasets
+
+    photos = make_photos(*(f"{name}.png" for name in "abcd"))
+    kinds = datasets.Features(image=datasets.Image(), kind=datasets.ClassLabel(names=["cat", "dog"]))
+    table = {"image": [str(photos / f"{name}.png") for name in "abcd"], "kind": [1, None, -1, 0]}
+    datasets.Dataset.from_dict(table, features=kinds).to_parquet(tmp_path / "photos.parquet")
+    assert run(tmp_path / "photos.parquet", tmp_path / "out", "--test_fraction", "0") == 0
+    rows = pairs.load_pairs(tmp_path / "out", "train")
+    assert rows["label"][:] == [1, None, None, 0]
+
+
+def test_what_was_made_of_a_photo_is_told(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos("a.jpg")
+    frames = [Image.effect_noise((40, 40), 80 + number) for number in range(3)]
+    frames[0].save(photos / "moving\nüber.gif", save_all=True, append_images=frames[1:])
+    assert run(photos, tmp_path / "out") == 0
+    assert "moving?über: first of 3 frames taken" in capsys.readouterr().err.splitlines()
+    assert run(photos, tmp_path / "out") == 0
+    assert "frames" not in capsys.readouterr().err
+
+
+def test_the_commands_own_reading_shows_no_bars(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import datasets
+
+    photos = make_photos("a.png", "b.png", "c.png")
+    table = datasets.Dataset.from_dict({"image": [str(photos / f"{name}.png") for name in "abc"]})
+    table.cast_column("image", datasets.Image()).to_parquet(tmp_path / "photos.parquet")
+    capsys.readouterr()
+    assert run(tmp_path / "photos.parquet", tmp_path / "out") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_scores_are_halved_like_dreams_when_memory_runs_out(
+    make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos(*(f"{number}.jpg" for number in range(4)))
+    assert run(photos, tmp_path / "whole", "--batch", "1") == 0
+    sizes = []
+
+    def only_one_fits(images: torch.Tensor, *args: Any) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return score(images, *args)
+
+    monkeypatch.setattr("dreamgan.lit.dream_job.score", only_one_fits)
+    assert run(photos, tmp_path / "halved") == 0
+    assert max(sizes) == 2
+    for split in ("train", "test"):
+        rows, wanted = (pairs.load_pairs(tmp_path / name, split) for name in ("halved", "whole"))
+        for name in ("photo_id", "score_before", "score_after"):
+            assert rows[name][:] == wanted[name][:]
+
+
+def test_a_photo_that_no_step_changed_is_a_reject(
+    make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos(*(f"{number}.jpg" for number in range(4)))
+
+    def two_fail(images: torch.Tensor, *args: Any, seed: int, photo_ids: list[str], **kwargs: Any) -> DreamResult:
+        result = dream(images, *args, seed=seed, photo_ids=photo_ids, **kwargs)
+        steps = sum(args[1].steps_per_octave[result.dropped_octaves :])
+        # 1: in every step. 2: in every step of the second dream. 3: in all but one.
+        stuck = {"1": steps, "2": steps * (seed == 1), "3": steps - 1}
+        return replace(result, skipped_steps=torch.tensor([stuck.get(name, 0) for name in photo_ids]))
+
+    monkeypatch.setattr("dreamgan.lit.dream_job.dream", two_fail)
+    flags = ["--hold_out", "2,3", "--test_fraction", "0"]
+    assert run(photos, tmp_path / "out", *flags) == 0
+    for split, name in (("train", "0"), ("test", "3")):
+        assert pairs.load_pairs(tmp_path / "out", split)["photo_id"][:] == [name]
+    header, *rejects = (tmp_path / "out" / "rejects.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in rejects] == ["1", "2"]
+    assert all("gradient was zero or not finite in every step" in line for line in rejects)
+
+
+def test_the_photos_may_be_spelt_otherwise_but_must_be_the_same(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    assert run("photos", out) == 0
+    for spelling in ("photos/", "./photos", str(photos)):
+        assert run(spelling, out) == 0
+        assert "is complete already" in capsys.readouterr().out
+    monkeypatch.chdir(photos)
+    assert run(".", out) == 0
+    other = make_photos("a.jpg", "b.jpg", folder="other", size=(64, 40))
+    is_refused(run(other, out), capsys, "(the photos differ in name, class, crop or file size)")
+
+
+def test_a_parquet_file_of_as_many_other_photos_is_another(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import datasets
+
+    photos = make_photos("a.png", "b.png")
+    make_photos("c.png", "d.png", size=(64, 64))
+    for folder, names in (("one", "ab"), ("two", "cd")):
+        (tmp_path / folder).mkdir()
+        rows = [{"bytes": (photos / f"{name}.png").read_bytes(), "path": None} for name in names]
+        kinds = datasets.Features(image=datasets.Image())
+        datasets.Dataset.from_dict({"image": rows}, features=kinds).to_parquet(tmp_path / folder / "photos.parquet")
+    assert run(tmp_path / "one" / "photos.parquet", tmp_path / "out") == 0
+    is_refused(run(tmp_path / "two" / "photos.parquet", tmp_path / "out"), capsys, "the photos differ")
+
+
+def test_another_thread_count_matters_only_while_there_is_something_to_dream(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    assert run(photos, out) == 0
+    assert run(photos, out, "--threads", "2") == 0
+    assert "is complete already" in capsys.readouterr().out
+    (out / "README.md").unlink()
+    is_refused(run(photos, out, "--threads", "2"), capsys, "(threads was 1, is 2)")
+
+
+def test_an_overwriting_that_is_cut_off_leaves_nothing_that_passes_for_complete(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    assert run(photos, out) == 0
+    whole = {name: (out / name).read_bytes() for name in COMPLETE[1:4]}
+    real = Path.unlink
+
+    def cut_off(self: Path, missing_ok: bool = False) -> None:
+        real(self, missing_ok=missing_ok)
+        if self.name == "README.md":
+            raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", cut_off)
+        assert run(photos, out, "--size", "40", "--overwrite") == 2
+    capsys.readouterr()
+    # Cut off at its first deletion: the card is gone, the data still there.
+    assert not (out / "README.md").exists()
+    assert (out / "data").exists()
+    assert run(photos, out) == 0
+    assert "complete already" not in capsys.readouterr().out
+    assert {name: (out / name).read_bytes() for name in whole} == whole
+
+
+def test_without_its_data_a_dataset_is_not_complete(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    assert run(photos, out) == 0
+    for shard in (out / "data").iterdir():
+        shard.unlink()
+    assert run(photos, out) == 0
+    assert files_in(out) == COMPLETE
+
+
+def test_units_left_by_an_end_cut_off_are_swept(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    assert run(photos, out) == 0
+    (out / ".units").mkdir()
+    (out / ".units" / "test-000000.parquet").touch()
+    assert run(photos, out) == 0
+    assert "is complete already" in capsys.readouterr().out
+    assert files_in(out) == COMPLETE
+
+
+def test_the_default_batch_is_the_one_of_all_commands(make_photos: MakePhotos, tmp_path: Path) -> None:
+    few = FEW[: FEW.index("--batch")] + FEW[FEW.index("--batch") + 2 :]
+    photos, out = make_photos("a.jpg"), tmp_path / "out"
+    assert cli.main(["dataset", "--photos", str(photos), "--out", str(out), *few]) == 0
+    cpu, gpu = (default_batch(torch.device(name)) for name in ("cpu", "cuda"))
+    assert json.loads((out / "config.json").read_text())["batch"] == cpu
+    assert f"Default: {cpu} on a CPU, {gpu} on a GPU." in (make_dataset.__doc__ or "")
 
 
 @pytest.mark.slow

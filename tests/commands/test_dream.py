@@ -3,7 +3,9 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,6 +142,21 @@ def test_a_bad_photo_alone_is_an_error_and_leaves_nothing(
     is_refused(code, capsys, "bad.jpg'", BAD[what])
     assert files_in(tmp_path) == ["bad.jpg"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_that_no_step_changed_is_told(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos("a.png", "b.png")
+    real = engine.dream
+
+    def first_fails(*args: Any, **kwargs: Any) -> DreamResult:
+        return replace(real(*args, **kwargs), skipped_steps=torch.tensor([3, 2]))
+
+    monkeypatch.setattr(engine, "dream", first_fails)
+    assert run(photos, tmp_path / "out", "--steps", "3") == 0
+    said = "a.png: its gradient was zero or not finite in every step; its dream is the photo"
+    assert capsys.readouterr().err.splitlines() == [said]
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -12,7 +12,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from dreamgan.data.datamodule import DreamPairs, FlippingSampler
-from dreamgan.data.pairs import Pair, compact, write_unit
+from dreamgan.data.pairs import Pair, compact, load_pairs, write_unit
 from dreamgan.errors import UserError
 
 SIDE = 32
@@ -162,12 +162,35 @@ def test_workers_give_the_same_under_warnings_as_errors(dataset: str) -> None:
         assert epoch(ready(dataset, batch_size=5, num_workers=1), 1) == wanted
 
 
-@pytest.mark.parametrize("cache_mib", [0, 64])
-def test_pictures_of_different_sizes_are_refused_before_training(tmp_path: Path, cache_mib: int) -> None:
+def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
     odd = dataclasses.replace(pair(1), dream=pair(1, side=40).dream)
     name = build(tmp_path, [pair(0), odd], [])
-    with pytest.raises(UserError, match="the dream of 'photo-1' is 40x40 px, the first photo 32x32"):
-        ready(name, cache_mib=cache_mib)
+    said = "the dream of 'photo-1' is 40x40 px, the first photo 32x32"
+    with pytest.raises(UserError, match=said):
+        ready(name, cache_mib=64)
+    # A large dataset is not read once before every training: the rows are looked at as they come.
+    pairs = ready(name, cache_mib=0).train_pairs
+    assert pairs is not None
+    assert pairs[0]["dream"].shape == (3, SIDE, SIDE)
+    with pytest.raises(UserError, match=said):
+        pairs[1]
+
+
+@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_the_first_row_is_looked_at_before_training(tmp_path: Path, cache_mib: int) -> None:
+    odd = dataclasses.replace(pair(0), dream=pair(0, side=40).dream)
+    with pytest.raises(UserError, match="the dream of 'photo-0' is 40x40 px, the first photo 32x32"):
+        ready(build(tmp_path, [odd, pair(1)], []), cache_mib=cache_mib)
+
+
+def test_a_hub_dataset_without_a_test_split_is_trained_on(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = load_pairs(dataset, "train")
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"train": rows}[split])
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda name: ["train"])
+    module = ready("somebody/dreams")
+    assert module.train_pairs is not None
+    assert len(module.train_pairs) == 10
+    assert module.val_dataloader() == []
 
 
 def test_recipe_facts_say_what_was_dreamed(dataset: str) -> None:

@@ -14,6 +14,7 @@ from dreamgan.data.pairs import (
     COLUMNS,
     Pair,
     compact,
+    has_split,
     is_unit,
     load_pairs,
     unit_rejects,
@@ -100,6 +101,14 @@ def test_without_classes_the_label_is_a_string(tmp_path: Path) -> None:
     assert load_pairs(tmp_path / "out", "train")[0]["label"] == ""
 
 
+def test_a_photo_without_a_class_among_others_that_have_one_gets_null(tmp_path: Path) -> None:
+    write_unit(tmp_path / "u.parquet", [pair(0), pair(1, label=""), pair(2, label="dog")], "train")
+    compact([tmp_path / "u.parquet"], tmp_path / "out", labels=("cat", "dog"))
+    for rows in (load_pairs(tmp_path / "out", "train"), datasets.load_dataset(str(tmp_path / "out"))["train"]):
+        assert rows["label"][:] == [0, None, 1]
+        assert rows.features["label"].names == ["cat", "dog"]
+
+
 def test_units_and_shards_have_the_same_bytes_every_time(tmp_path: Path) -> None:
     one, two = units_in(tmp_path / "a"), units_in(tmp_path / "b")
     assert [u.read_bytes() for u in one] == [u.read_bytes() for u in two]
@@ -171,8 +180,9 @@ def test_unknown_label_or_split_is_refused(tmp_path: Path) -> None:
     write_unit(tmp_path / "u.parquet", [pair(0, label="eel")], "train")
     with pytest.raises(ValueError, match="'eel'"):
         compact([tmp_path / "u.parquet"], tmp_path / "out", labels=("cat",))
-    with pytest.raises(ValueError, match="'train'"):
-        compact([tmp_path / "u.parquet"], tmp_path / "out", labels=("eel",), splits=("test",))
+    write_unit(tmp_path / "v.parquet", [pair(0)], "validation")
+    with pytest.raises(ValueError, match="'validation'"):
+        compact([tmp_path / "v.parquet"], tmp_path / "out", labels=("cat",))
     assert not (tmp_path / "out" / "data").exists()
 
 
@@ -225,6 +235,38 @@ def test_what_is_no_dream_dataset_is_refused_in_one_line(tmp_path: Path) -> None
     os.truncate(shard, 20)
     with pytest.raises(UserError, match="cannot read the dream dataset"):
         load_pairs(tmp_path, "train")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_local_pairs_are_loaded_without_bars_and_the_users_setting_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], on: bool
+) -> None:
+    out = made(tmp_path)
+    before = datasets.are_progress_bars_disabled()
+    try:
+        (datasets.enable_progress_bars if on else datasets.disable_progress_bars)()
+        load_pairs(out, "train")
+        assert datasets.are_progress_bars_disabled() is not on
+        assert capsys.readouterr().err == ""
+        with pytest.raises(UserError):
+            load_pairs(tmp_path, "train")
+        assert datasets.are_progress_bars_disabled() is not on
+    finally:
+        (datasets.disable_progress_bars if before else datasets.enable_progress_bars)()
+
+
+def test_the_hub_is_asked_for_the_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "dreams"
+    write_unit(tmp_path / "u.parquet", [pair(0)], "train")
+    compact([tmp_path / "u.parquet"], out, labels=("cat",))
+    assert (has_split(out, "train"), has_split(out, "test")) == (True, False)
+    with pytest.raises(UserError, match=r"'nobody/no-dreams' is no folder here.*splits cannot be listed") as caught:
+        has_split("nobody/no-dreams", "test")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="there is no dream dataset './nowhere/x'"):
+        has_split("./nowhere/x", "test")
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda name: {"somebody/dreams": ["train"]}[name])
+    assert (has_split("somebody/dreams", "train"), has_split("somebody/dreams", "test")) == (True, False)
 
 
 def test_a_dream_dataset_is_not_taken_for_photos(tmp_path: Path) -> None:

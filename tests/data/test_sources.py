@@ -128,17 +128,36 @@ def test_class_folders_give_labels(tmp_path: Path) -> None:
     found = find_photos(str(tmp_path), size_px=32)
     assert [(p.photo_id, p.label) for p in found.photos] == [
         ("cat/b", "cat"),
-        ("cat/deep/c", "cat"),
+        ("cat/deep/c", "deep"),
         ("dog/a", "dog"),
     ]
+    assert found.labels == ("cat", "deep", "dog")
+
+
+def test_the_label_is_the_folder_that_a_photo_lies_in(tmp_path: Path) -> None:
+    for name in ("train/cats/a.png", "train/dogs/b.png", "test/cats/a.png"):
+        save(tmp_path / name)
+    found = find_photos(str(tmp_path), size_px=32)
+    assert {p.photo_id: p.label for p in found.photos} == {
+        "test/cats/a": "cats",
+        "train/cats/a": "cats",
+        "train/dogs/b": "dogs",
+    }
+
+
+def test_a_stray_photo_has_no_label_and_leaves_the_others_theirs(tmp_path: Path) -> None:
+    for name in ("stray.png", "cat/a.png", "dog/b.png"):
+        save(tmp_path / name)
+    found = find_photos(str(tmp_path), size_px=32)
+    assert {p.photo_id: p.label for p in found.photos} == {"stray": "", "cat/a": "cat", "dog/b": "dog"}
     assert found.labels == ("cat", "dog")
 
 
 def test_a_flat_folder_has_no_labels_and_keeps_ids_apart(tmp_path: Path) -> None:
-    for name in ("a.png", "a.bmp", "b.png", "more/c.png"):
+    for name in ("a.png", "a.bmp", "b.png"):
         save(tmp_path / name)
     found = find_photos(str(tmp_path), size_px=32)
-    assert {p.photo_id for p in found.photos} == {"a.png", "a.bmp", "b", "more/c"}
+    assert {p.photo_id for p in found.photos} == {"a.png", "a.bmp", "b"}
     assert {p.label for p in found.photos} == {""}
     assert found.labels == ()
 
@@ -230,6 +249,41 @@ def test_a_parquet_without_the_librarys_metadata(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_may_name_no_file_outside_its_folder(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    outside, inside = save(tmp_path / "secret.png", 7), save(tmp_path / "set" / "pictures" / "own.png", 8)
+    (tmp_path / "set" / "link.png").symlink_to(outside)
+    named = [outside, inside, "pictures/own.png", "../secret.png", tmp_path / "set" / "link.png"]
+    named += [f"file://{outside}", f"{tmp_path}/set/../secret.png"]
+    rows = [{"bytes": None, "path": str(name)} for name in named]
+    pq.write_table(pa.table({"image": [*rows, raw(0)]}), tmp_path / "set" / "plain.parquet")
+    found = find_photos(str(tmp_path / "set" / "plain.parquet"), size_px=32)
+    for number, seed in ((1, 8), (2, 8), (7, 0)):
+        got = np.asarray(found.load(found.photos[number], 40).picture)
+        assert np.array_equal(got, np.asarray(picture(seed).crop((4, 0, 44, 40))))
+    for number in (0, 3, 4, 6):
+        with pytest.raises(UserError, match=rf"row-00000{number} of .*outside the set \('.*'\); put the file beside"):
+            found.load(found.photos[number], 40)
+    with pytest.raises(UserError, match="row-000005 does not exist"):
+        found.load(found.photos[5], 40)
+
+
+def test_a_hub_dataset_may_name_files_of_the_caches_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "downloads")
+    files = [save(tmp_path / name) for name in ("hub/a.png", "hf-cache/b.png", "downloads/c.png", "secret.png")]
+    rows = [{"bytes": None, "path": str(file)} for file in files]
+    table = datasets.Dataset.from_dict({"image": rows}, features=datasets.Features(image=datasets.Image()))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: datasets.DatasetDict(train=table))
+    found = find_photos("somebody/photos", size_px=32)
+    for photo in found.photos[:3]:
+        assert found.load(photo, 32).picture.size == (32, 32)
+    with pytest.raises(UserError, match=r"row-000003 .* outside the set"):
+        found.load(found.photos[3], 32)
+
+
 def test_an_unreachable_name_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'nobody/no-photos'.*folder of photos instead") as caught:
         find_photos("nobody/no-photos", size_px=32)
@@ -277,6 +331,14 @@ def test_split_is_stratified_where_classes_are_big_enough() -> None:
         assert sorted(name[0] for name in side if side[name] == "test") == ["a", "a", "b", "b"]
     small = split_of([*names, "c/0"], test_fraction=0.2, seed=0, labels=[*labels, "c"])
     assert list(small.values()).count("test") == 4
+
+
+def test_a_photo_without_a_class_does_not_undo_the_classes() -> None:
+    names = [*(f"{label}/{number}" for label in "ab" for number in range(10)), "stray"]
+    labels = [name[0] if "/" in name else "" for name in names]
+    for seed in range(10):
+        side = split_of(names, test_fraction=0.2, seed=seed, labels=labels)
+        assert sorted(name[0] for name in side if side[name] == "test") == ["a", "a", "b", "b"]
 
 
 def test_hold_out_wins() -> None:

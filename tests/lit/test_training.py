@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from dreamgan.cli import main
-from dreamgan.commands.train import check_configs, prepare_wandb
+from dreamgan.commands.train import prepare_wandb
 from dreamgan.errors import UserError
 from dreamgan.images import load_image, to_unit
 from dreamgan.lit.pix2pix import Pix2Pix, ema_average
+from dreamgan.metrics import measure
 from dreamgan.sampling import load_generator, sample
 
 SMOKE = str(Path(__file__).parents[2] / "configs" / "smoke" / "pix2pix.yaml")
@@ -200,6 +203,30 @@ def test_a_config_with_a_mistake(
             "CUDAAccelerator",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
         ),
+        (["--trainer.accelerator", "foo"], "foo"),
+        (["--trainer.strategy", "foo"], "foo"),
+        (["--trainer.devices", "2"], "training runs on one device so far; use --trainer.devices 1"),
+        (["--trainer.num_nodes", "2", "--trainer.strategy", "ddp"], "training runs on one device so far"),
+        (["--trainer.max_time", "soon"], "soon"),
+        (["--device", "gpu0"], "device 'gpu0' is not known"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available"),
+        (["--precision", "16"], "--precision: '16' is not one of '32', 'bf16'"),
+        (["--grid_rows", "0"], "grid_rows is 0; it must be at least 1"),
+        (["--seed_everything", "-1"], "seed_everything is -1"),
+        (["--model.lr_g", "-1"], "lr_g is -1.0; it must be above 0"),
+        (["--model.lr_g", ".nan"], "lr_g is nan; it must be above 0"),
+        (["--model.lr_d", "0"], "lr_d is 0.0; it must be above 0"),
+        (["--model.discriminator_width", "0"], "discriminator_width is 0; it must be at least 1"),
+        (["--model.widths", "[4, 0, 8, 8, 8]"], "widths is [4, 0, 8, 8, 8]; each must be at least 1"),
+        (["--model.ema_decay", "1"], "ema_decay is 1.0; it must be at least 0 and below 1"),
+        (["--model.warmup", "1"], "warmup is 1.0; it must be at least 0 and below 1"),
+        (["--model.warmup", "-0.1"], "warmup is -0.1"),
+        (["--model.betas", "[0.9, 1.5]"], "betas is [0.9, 1.5]"),
+        (["--model.adversarial_from", "1.5"], "adversarial_from is 1.5; it must be from 0 to 1"),
+        (["--model.l1_weight", "-1"], "l1_weight is -1.0; it must be at least 0"),
+        (["--model.adversarial_weight", "-1"], "adversarial_weight is -1.0; it must be at least 0"),
+        (["--model.feature_layers", "features.4:-1"], "feature_layers is features.4:-1; no weight may be below 0"),
+        (["--model.feature_layers", "features.99"], "features.99"),
         (["--model.lr_g", "quick"], "--lr_g: 'quick' is not a number"),
         (["--model.encoder", "vgg16"], "is not one of 'mobilenet_v2', 'squeezenet1_1'"),
     ],
@@ -220,13 +247,320 @@ def test_a_dataset_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "run").exists()
 
 
-def test_configs_may_name_only_our_classes(tmp_path: Path) -> None:
+FOREIGN = """
+import pathlib, pytorch_lightning
+pathlib.Path({trace!r}).touch()
+class Callback(pytorch_lightning.Callback):
+    pass
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module ``foreign_code`` that can be imported; the file is there once it was."""
+    trace = tmp_path / "imported"
+    (tmp_path / "foreign_code.py").write_text(FOREIGN.format(trace=str(trace)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return trace
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "trainer:\n  callbacks:\n    - class_path: foreign_code.Callback",
+        "trainer:\n  callbacks: foreign_code.Callback",
+        "trainer.callbacks: foreign_code.Callback",
+        "trainer:\n  strategy:\n    class_path: foreign_code.Callback",
+        "trainer: other.yaml",
+        "trainer: other.txt",
+        'trainer: \'{"callbacks": [{"class_path": "foreign_code.Callback"}]}\'',
+        "model: foreign_code.Callback",
+        "data:\n  class_path: foreign_code.Callback",
+    ],
+)
+def test_a_config_imports_nothing_but_our_classes(
+    dataset: Path, tmp_path: Path, foreign: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("other.yaml", "other.txt"):
+        (tmp_path / name).write_text("callbacks:\n  - class_path: foreign_code.Callback\n")
     config = tmp_path / "c.yaml"
-    config.write_text("trainer:\n  callbacks:\n    - class_path: subprocess.Popen\n")
-    with pytest.raises(UserError, match="subprocess.Popen"):
-        check_configs(["fit", "--config", str(config)])
-    config.write_text("trainer:\n  callbacks:\n    - class_path: pytorch_lightning.callbacks.Timer\n")
-    check_configs(["fit", f"--config={config}"])
+    config.write_text(content + "\n")
+    assert fit(dataset, tmp_path / "run", "--config", str(config)) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert "'foreign_code.Callback' is not trusted" in captured.err.splitlines()[-1]
+    assert not foreign.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trusted_module_is_no_way_to_others(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(dataset, tmp_path / "run", "--trainer.callbacks", "pytorch_lightning.cli.os.system") == 2
+    assert "is not trusted" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_nested_config_of_our_classes_is_read(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.yaml").write_text(
+        "accelerator: cpu\ndevices: 1\nmax_epochs: 1\nlogger: false\nenable_progress_bar: false\n"
+        "enable_model_summary: false\n"
+        "callbacks:\n  - class_path: pytorch_lightning.callbacks.ModelSummary\n"
+    )
+    config = tmp_path / "c.yaml"
+    config.write_text("trainer: other.yaml\n")
+    assert fit(dataset, tmp_path / "run", "--config", str(config)) == 0
+
+
+def test_a_config_at_an_address_is_not_read(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import fsspec  # type: ignore[import-untyped]
+
+    with fsspec.open("memory://trainer.yaml", "w") as file:
+        file.write("max_epochs: 1\n")
+    config = tmp_path / "c.yaml"
+    config.write_text("trainer: memory://trainer.yaml\n")
+    assert fit(dataset, tmp_path / "run", "--config", str(config)) == 2
+    assert "memory://trainer.yaml" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+@pytest.mark.parametrize("path", ["some.jpg", "https://example.org/last.ckpt", "s3://bucket/last.ckpt", "best"])
+def test_a_checkpoint_in_a_config(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, path: str
+) -> None:
+    (tmp_path / "some.jpg").write_text("no picture either")
+    config = tmp_path / "c.yaml"
+    config.write_text(f"ckpt_path: {tmp_path / path if path == 'some.jpg' else path}\n")
+    flags = ["--data.dataset", str(dataset), "--run_dir", str(tmp_path / "run"), "--config", str(config)]
+    assert main(["train", command, "--config", SMOKE, *flags]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ("is no checkpoint" if path == "some.jpg" else "there is no checkpoint") in last
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "fitt"])
+def test_other_subcommands(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", command, "--config", SMOKE]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert command in last
+    assert "fit" in last
+    assert "validate" in last
+
+
+# --- checkpoints that do not fit
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model.widths", "[8, 8, 8, 8, 8]"], "was trained with widths [4, 8, 8, 8, 8]"),
+        (["--model.encoder", "mobilenet_v2"], "was trained with encoder squeezenet1_1"),
+        (["--model.discriminator_width", "8"], "was trained with discriminator_width 4"),
+    ],
+)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_checkpoint_of_another_shape(
+    dataset: Path,
+    tmp_path: Path,
+    whole_run: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    words: str,
+    by_name: bool,
+) -> None:
+    shutil.copytree(whole_run / "checkpoints", tmp_path / "checkpoints")
+    path = str(tmp_path / "checkpoints" / "last.ckpt") if by_name else "last"
+    assert fit(dataset, tmp_path, "--ckpt_path", path, *flags) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err.splitlines()[-1]
+    assert "last.ckpt" in captured.err.splitlines()[-1]
+    assert "Traceback" not in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"), [("generator.", "lacks generator."), ("ema.", "lacks ema."), ("discriminator.", "lacks disc")]
+)
+def test_a_checkpoint_that_lacks_a_network(
+    dataset: Path, tmp_path: Path, whole_run: Path, capsys: pytest.CaptureFixture[str], prefix: str, words: str
+) -> None:
+    content = checkpoint(whole_run)
+    state = content["state_dict"]
+    content["state_dict"] = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    path = tmp_path / "x.ckpt"
+    torch.save(content, path)
+    assert fit(dataset, tmp_path / "run", "--ckpt_path", str(path)) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def smoke_model(**changes: Any) -> Pix2Pix:
+    settings: dict[str, Any] = {
+        "encoder": "squeezenet1_1",
+        "encoder_weights": "random",
+        "widths": (4, 8, 8, 8, 8),
+        "discriminator_width": 4,
+    }
+    return Pix2Pix(**{**settings, **changes})
+
+
+def test_a_model_loads_only_a_checkpoint_that_fits(whole_run: Path) -> None:
+    content = checkpoint(whole_run)
+    model = smoke_model()
+    model.on_load_checkpoint(content)
+    assert model.measures is not None
+    assert model.measures.n == 2
+    content["state_dict"]["extra.weight"] = torch.zeros(1)
+    with pytest.raises(UserError, match=r"unknown extra\.weight"):
+        model.on_load_checkpoint(content)
+    del content["state_dict"]["extra.weight"]
+    content["state_dict"]["generator.head.weight"] = torch.zeros(1)
+    with pytest.raises(UserError, match=r"other shapes of generator\.head\.weight"):
+        model.on_load_checkpoint(content)
+
+
+# --- validations
+
+
+def test_a_sanity_check_is_no_validation(
+    dataset: Path, tmp_path: Path, whole_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1") == 0
+    assert "agreement" not in capsys.readouterr().out
+    config = json.loads((tmp_path / "generator" / "config.json").read_text())
+    assert config["dream"]["measures"] == {}
+    card = (tmp_path / "generator" / "README.md").read_text()
+    assert "No validation was run" in card
+    assert "| measure |" not in card
+    assert "No validation was run" not in (whole_run / "generator" / "README.md").read_text()
+
+
+def test_config_json_holds_no_nan(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validation pair without a second dream: no ceiling, so no agreement."""
+    step = Pix2Pix.validation_step
+
+    def without_second(self: Pix2Pix, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        step(self, {**batch, "has_second": torch.zeros_like(batch["has_second"])}, batch_idx)
+
+    monkeypatch.setattr(Pix2Pix, "validation_step", without_second)
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "2") == 0
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in config.json")
+
+    config = json.loads((tmp_path / "generator" / "config.json").read_text(), parse_constant=refuse)
+    assert "floor_cosine" in config["dream"]["measures"]
+    assert "agreement" not in config["dream"]["measures"]
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_measures(dataset: Path, tmp_path: Path, whole_run: Path) -> None:
+    shutil.copytree(whole_run / "checkpoints", tmp_path / "checkpoints")
+    assert fit(dataset, tmp_path, "--ckpt_path", "last") == 0
+    again, whole = (json.loads((run / "generator" / "config.json").read_text()) for run in (tmp_path, whole_run))
+    assert again["dream"]["measures"] == whole["dream"]["measures"]
+
+
+def test_validate_measures_and_leaves_the_run_alone(
+    dataset: Path, tmp_path: Path, whole_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(whole_run, tmp_path / "run")
+    (tmp_path / "run" / "grids" / "epoch-0000.png").write_text("of the training")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    flags = ["--data.dataset", str(dataset), "--run_dir", str(tmp_path / "run")]
+    assert main(["train", "validate", "--config", SMOKE, *flags, "--ckpt_path", "last"]) == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    measures = json.loads((whole_run / "generator" / "config.json").read_text())["dream"]["measures"]
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("validation: agreement"))
+    assert f"agreement {measures['agreement']:.3f}, feature cosine {measures['feature_cosine']:.3f}" in said
+
+
+def test_validate_wants_a_checkpoint(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data.dataset", str(dataset), "--run_dir", str(tmp_path / "run")]
+    assert main(["train", "validate", "--config", SMOKE, *flags]) == 2
+    assert "--ckpt_path last" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_validate_wants_something_to_validate_on(
+    dataset: Path, whole_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data.dataset", str(dataset), "--run_dir", str(whole_run), "--ckpt_path", "last"]
+    assert main(["train", "validate", "--config", SMOKE, *flags, "--data.val_pairs", "0"]) == 2
+    assert "nothing to validate on" in capsys.readouterr().err.splitlines()[-1]
+
+
+# --- device, precision, memory
+
+
+@pytest.mark.parametrize(("precision", "lightning_s"), [("32", "32-true"), ("bf16", "bf16-mixed")])
+def test_device_and_precision(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, lightning_s: str
+) -> None:
+    seen: list[tuple[bool, torch.dtype]] = []
+    compute = Pix2Pix._terms
+
+    def terms(self: Pix2Pix, *args: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = compute(self, *args)
+        seen.extend((torch.is_autocast_enabled("cpu"), term.dtype) for term in found.values())
+        return found
+
+    monkeypatch.setattr(Pix2Pix, "_terms", terms)
+    assert fit(dataset, tmp_path, "--device", "cpu", "--precision", precision, "--trainer.max_epochs", "2") == 0
+    assert set(seen) == {(precision == "bf16", torch.float32)}
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert config["trainer"]["accelerator"] == "cpu"
+    assert config["trainer"]["precision"] == lightning_s
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_gpu_by_name(dataset: Path, tmp_path: Path, precision: str) -> None:
+    assert fit(dataset, tmp_path, "--device", "cuda:0", "--precision", precision) == 0
+    assert load_generator(tmp_path / "generator").network.head.weight.isfinite().all()
+
+
+def test_device_and_precision_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "fit", "--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "cuda:1 or mps; stands for trainer.accelerator" in text
+    assert "bf16 for mixed bfloat16" in text
+
+
+def test_out_of_memory_names_the_way_out(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = Pix2Pix.training_step
+
+    def full(self: Pix2Pix, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        if self.current_epoch == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Pix2Pix, "training_step", full)
+    assert fit(dataset, tmp_path) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert "out of memory; lower --data.batch_size (now 2)" in last
+    assert f"goes on from {tmp_path / 'checkpoints' / 'last.ckpt'}" in last
+    assert "Traceback" not in captured.err
+
+
+def test_a_validation_measures_in_batches_of_the_data(
+    dataset: Path, whole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+
+    def spy(*args: Any, batch: int) -> Any:
+        batches.append(batch)
+        return measure(*args, batch=batch)
+
+    monkeypatch.setattr("dreamgan.lit.pix2pix.measure", spy)
+    flags = ["--data.dataset", str(dataset), "--run_dir", str(whole_run), "--ckpt_path", "last"]
+    assert main(["train", "validate", "--config", SMOKE, *flags, "--data.batch_size", "1"]) == 0
+    assert batches == [1]
 
 
 @pytest.mark.slow
