@@ -51,8 +51,8 @@ def alternate(functions: Mapping[str, Callable[[], object]], repeats: int) -> di
 
 
 def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def forward_flops(network: nn.Module, images: Tensor) -> int:

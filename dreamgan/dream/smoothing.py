@@ -43,7 +43,8 @@ def smooth(gradient: Tensor, kernel: Tensor) -> Tensor:
     radius = kernel.shape[0] // 2
     allowed = min(radius, height - 1, width - 1)
     kernel = kernel[radius - allowed : radius + allowed + 1, radius - allowed : radius + allowed + 1]
-    kernel = (kernel / kernel.sum()).to(gradient)
+    # First the dtype: not every device takes float64.
+    kernel = (kernel / kernel.sum()).to(gradient.dtype).to(gradient.device)
     padded = F.pad(gradient, (allowed,) * 4, mode="reflect")
     # Under autocast the network may run in bfloat16, but not what is done to its gradient.
     with torch.autocast(gradient.device.type, enabled=False):
