@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 USAGE = """\
@@ -105,6 +107,16 @@ def _run(command: str, args: list[str]) -> int:
 
     from dreamgan.errors import UserError
 
+    terminated = False
+
+    def terminate(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    # A scheduler's SIGTERM ends a command as Ctrl-C does; Lightning leaves a handler in place that it finds.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
         COMMANDS[command](args)
     except UserError as error:
@@ -112,13 +124,17 @@ def _run(command: str, args: list[str]) -> int:
     except jsonargparse.ArgumentError as error:
         return _stop(command, f"{flag_error(str(error))} (--help lists all flags)", 2)
     except KeyboardInterrupt:
-        return _stop(command, "interrupted; what was finished is kept", 130)
+        how, code = ("terminated", 143) if terminated else ("interrupted", 130)
+        return _stop(command, f"{how}; what was finished is kept", code)
     except OSError as error:
         # With a number it comes from the system: a full disk, a missing right. Without one it is a bug of ours.
         if error.errno is None:
             raise
         file = f"{error.filename}: " if error.filename else ""
         return _stop(command, f"{file}{error.strerror or error}; what was finished is kept", 2)
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
     return 0
 
 

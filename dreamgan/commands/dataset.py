@@ -92,6 +92,8 @@ def make_dataset(
     check_seed(seed)
     where = pick_device(device)
     target = out_folder(out)
+    if not photos:
+        raise UserError("--photos is empty; give a folder, a parquet file, a dataset's name or samples")
     source = Path(photos).expanduser()
     if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--out '{target}' lies in the folder of the photos; give another --out")
@@ -113,7 +115,8 @@ def make_dataset(
     unit_photos = batch or default_batch(where)
     config = {
         "format": FORMAT,
-        "photos": photos,
+        # The name only: the rest of a path is nobody's business when the dataset is passed on.
+        "photos": source.resolve().name if source.exists() else photos,
         "photo_count": len(photo_set),
         "photo_list_sha256": _digest(photo_set),
         "recipe": json.loads(chosen.to_json()),
@@ -126,7 +129,7 @@ def make_dataset(
         "hold_out": hold_out,
         "second_dreams": second_dreams,
         "batch": unit_photos,
-        "threads": threads or torch.get_num_threads(),
+        "threads": threads or _begun_threads(target) or torch.get_num_threads(),
         "device": where.type,
         "precision": precision,
     }
@@ -155,8 +158,7 @@ def make_dataset(
     rows = compact([unit.path for unit in units], target, labels=photo_set.labels)
     write_rejects([(reject.name, reject.reason) for reject in rejects], target)
     facts = {
-        # The name only: the rest of a path is nobody's business when the dataset is passed on.
-        "photos": source.resolve().name if source.exists() else photos,
+        "photos": config["photos"],
         "recipe": chosen.name,
         "backbone": extractor.backbone,
         "layers": ", ".join(chosen.layer_names),
@@ -229,6 +231,17 @@ def _is_complete(target: Path) -> bool:
     return (target / "README.md").is_file() and any((target / "data").glob("*.parquet"))
 
 
+def _begun_threads(target: Path) -> int | None:
+    """The thread count of a run that was begun in the folder: without --threads it goes on with the same."""
+    import json
+
+    try:
+        threads = json.loads((target / "config.json").read_text(encoding="utf-8"))["threads"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return threads if isinstance(threads, int) and threads > 0 else None
+
+
 def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
     """Write the resolved config, or refuse a folder that another one, or something else, has filled."""
     import json
@@ -246,8 +259,7 @@ def _claim(target: Path, config: dict[str, Any], *, overwrite: bool) -> None:
         if not isinstance(old, dict) or old.get("format") != FORMAT:
             raise UserError(f"'{path}' is of something else than a dream dataset; give another --out")
         # A folder may be named in many ways: the digest of the list of photos says whether it holds the same.
-        local = config["photos"] != "samples" and Path(config["photos"]).expanduser().exists()
-        ignored = {"photos"} if local else set()
+        ignored = {"photos"}
         if _is_complete(target):
             ignored.add("threads")  # the bytes depend on it, but there are none to come
         was, now = ({key: each[key] for key in each.keys() - ignored} for each in (old, config))

@@ -41,6 +41,9 @@ class DreamganCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what belongs to the run rather than to model, data or trainer."""
         parser.add_argument("--run_dir", type=str, default="runs/pix2pix", help="Folder of everything this run writes.")
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Train anew into a run_dir that holds an earlier training."
+        )
         parser.add_argument("--wandb_project", type=str, default="dreamgan", help="Project in Weights & Biases.")
         parser.add_argument("--grid_rows", type=int, default=8, help="Pairs in the picture grid of a validation.")
         parser.add_argument(
@@ -66,6 +69,8 @@ class DreamganCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.grid_rows < 1:
             raise UserError(f"grid_rows is {config.grid_rows}; it must be at least 1")
+        if Path(config.run_dir).exists() and not Path(config.run_dir).is_dir():
+            raise UserError(f"run_dir '{config.run_dir}' is a file, not a folder; give another --run_dir")
         seed = config.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be at least 0 and below 2**32")
@@ -73,6 +78,10 @@ class DreamganCLI(LightningCLI):
             device = pick_device(config.device)
             config.trainer.accelerator = device.type
             config.trainer.devices = 1 if device.index is None or device.type != "cuda" else [device.index]
+        # A short training is looked at, too.
+        every, epochs = config.trainer.check_val_every_n_epoch, config.trainer.max_epochs
+        if every and epochs and 0 < epochs < every:
+            config.trainer.check_val_every_n_epoch = epochs
         if config.precision is not None:
             config.trainer.precision = _PRECISIONS[config.precision]
         # Kept from Lightning until the run: it would read the file unchecked, and put the hyper-parameters and the
@@ -83,6 +92,12 @@ class DreamganCLI(LightningCLI):
             self._checkpoint = last if config.ckpt_path == "last" else Path(config.ckpt_path)
             read_checkpoint(self._checkpoint)
             config.ckpt_path = None
+        elif self.config.subcommand == "fit" and (Path(config.run_dir) / "checkpoints" / "last.ckpt").is_file():
+            if not config.overwrite:
+                raise UserError(
+                    f"{config.run_dir} holds an earlier training; add --ckpt_path last to go on with it, "
+                    "--overwrite true to replace it, or give another --run_dir"
+                )
         elif self.config.subcommand == "validate":
             raise UserError("there is nothing to validate; give --ckpt_path last or --ckpt_path FILE")
 
@@ -188,11 +203,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: If the file is missing, cannot be read safely or lacks what a resume needs.
     """
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}; leave --ckpt_path out to start afresh")
+        raise UserError(f"there is no checkpoint {path}; give the folder of an earlier training as --run_dir")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds for a file that is no checkpoint
-        raise UserError(f"{path} is no checkpoint that can be read safely ({type(error).__name__})") from None
+    except Exception:  # noqa: BLE001 - torch raises many kinds for a file that is no checkpoint
+        raise UserError(f"{path} is no checkpoint that can be read safely; give a .ckpt that training wrote") from None
     missing = {"state_dict", "optimizer_states", "epoch"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise UserError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}")

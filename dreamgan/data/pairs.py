@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dreamgan.data.sources import HUB_NAME, Reject, first_line, quiet_datasets
+from dreamgan.data.sources import HUB_NAME, Reject, ask_hub, first_line, quiet_datasets
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file, write_text
 from dreamgan.images import save_png
@@ -283,6 +283,7 @@ def load_pairs(dataset: str | Path, split: str) -> Any:
             raise UserError(f"cannot read the dream dataset {name!r}: {first_line(error)}; make it again") from error
     _check_hub_name(name)
     try:
+        ask_hub(name)
         rows = datasets.load_dataset(name, split=split)
     except Exception as error:  # network, hub and format errors share no base class
         raise _unreachable(name, f"its split {split!r} cannot be loaded", error) from error
@@ -307,6 +308,7 @@ def has_split(dataset: str | Path, split: str) -> bool:
 
     _check_hub_name(name)
     try:
+        ask_hub(name)
         return split in datasets.get_dataset_split_names(name)
     except Exception as error:  # network, hub and format errors share no base class
         raise _unreachable(name, "its splits cannot be listed", error) from error

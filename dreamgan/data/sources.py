@@ -360,14 +360,23 @@ def _read_parquet(name: str, files: Sequence[Path]) -> Any:
         raise UserError(f"cannot read {name!r} as parquet: {first_line(error)}") from error
 
 
-def _read_hub(name: str) -> Any:
-    import datasets
+def ask_hub(name: str) -> None:
+    """Ask the hub once whether it has a dataset: loading a misspelt folder's name would retry for half a minute.
+
+    Raises:
+        Exception: Of many kinds, where the hub says no or cannot be reached.
+    """
     from huggingface_hub import HfApi, constants
 
+    if not constants.HF_HUB_OFFLINE:
+        HfApi().dataset_info(name, timeout=10)
+
+
+def _read_hub(name: str) -> Any:
+    import datasets
+
     try:
-        if not constants.HF_HUB_OFFLINE:
-            # One question first: loading a name that is only a misspelt folder would retry for half a minute.
-            HfApi().dataset_info(name, timeout=10)
+        ask_hub(name)
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, hub and format errors share no base class
         raise UserError(

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from dreamgan import cli
-from dreamgan.commands.dataset import make_dataset
+from dreamgan.commands.dataset import _begun_threads, make_dataset
 from dreamgan.data import pairs
 from dreamgan.devices import default_batch
 from dreamgan.dream import DreamResult, dream, score
@@ -481,3 +481,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert files_in(out) == files_in(whole) == COMPLETE
     for name in COMPLETE[1:4]:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_an_unfinished_run_goes_on_with_its_own_thread_count(tmp_path: Path) -> None:
+    """Nobody gave a count, and the machine's default may be another one by now."""
+    assert _begun_threads(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"threads": 3}')
+    assert _begun_threads(tmp_path) == 3
+    (tmp_path / "config.json").write_text('{"threads": "many"}')
+    assert _begun_threads(tmp_path) is None

@@ -185,6 +185,7 @@ def test_the_first_row_is_looked_at_before_training(tmp_path: Path, cache_mib: i
 
 def test_a_hub_dataset_without_a_test_split_is_trained_on(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_pairs(dataset, "train")
+    monkeypatch.setattr("dreamgan.data.pairs.ask_hub", lambda name: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: {"train": rows}[split])
     monkeypatch.setattr(datasets, "get_dataset_split_names", lambda name: ["train"])
     module = ready("somebody/dreams")

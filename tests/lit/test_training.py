@@ -142,6 +142,43 @@ def test_other_seeds_train_otherwise(dataset: Path, tmp_path: Path, whole_run: P
     assert not torch.equal(one, other)
 
 
+def test_an_earlier_training_is_not_replaced_unasked(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1") == 0
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    capsys.readouterr()
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1") == 2
+    assert "--ckpt_path last" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1", "--overwrite", "true", "--seed_everything", "1") == 0
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() != before
+
+
+def test_a_training_shorter_than_its_validations_is_validated(dataset: Path, tmp_path: Path) -> None:
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1") == 0
+    assert [grid.name for grid in (tmp_path / "grids").iterdir()] == ["epoch-0000.png"]
+
+
+def test_sigterm_ends_a_training_as_ctrl_c_does(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def kill(self: Pix2Pix) -> None:
+        if self.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Pix2Pix, "on_train_epoch_start", kill)
+    assert fit(dataset, tmp_path) == 143
+    assert capsys.readouterr().err.splitlines()[-1].endswith("terminated; what was finished is kept")
+    assert checkpoint(tmp_path)["epoch"] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_last_without_a_checkpoint_is_an_error(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -426,7 +463,8 @@ def test_a_model_loads_only_a_checkpoint_that_fits(whole_run: Path) -> None:
 def test_a_sanity_check_is_no_validation(
     dataset: Path, tmp_path: Path, whole_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1") == 0
+    never = ["--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "1000"]
+    assert fit(dataset, tmp_path, "--trainer.max_epochs", "1", *never) == 0
     assert "agreement" not in capsys.readouterr().out
     config = json.loads((tmp_path / "generator" / "config.json").read_text())
     assert config["dream"]["measures"] == {}
@@ -570,7 +608,8 @@ def test_csv_and_wandb_offline(dataset: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     for _ in range(2):
-        assert fit(dataset, tmp_path, "--trainer.logger", "null", "--trainer.log_every_n_steps", "1") == 0
+        flags = ["--trainer.logger", "null", "--trainer.log_every_n_steps", "1", "--overwrite", "true"]
+        assert fit(dataset, tmp_path, *flags) == 0
     for number in range(2):
         text = (tmp_path / "csv" / f"version_{number}" / "metrics.csv").read_text()
         rows = list(csv.DictReader(text.splitlines()))
