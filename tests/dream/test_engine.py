@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import cast
@@ -15,14 +15,6 @@ from dreamgan.dream.objectives import layer_scores
 from dreamgan.dream.octaves import enlarge_to, octave_sizes, resize
 from dreamgan.dream.shifts import jitter_sequence, roll_each, slide, stratified_sequence
 from dreamgan.dream.smoothing import gaussian_kernel, smooth, smoothing_kernel
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache

@@ -1,6 +1,6 @@
 """The engine against plain loops written from the published recipes, in float64."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,6 @@ from tests.reference.tutorial import tutorial
 TOLERANCE = 1e-10
 SEED = 5
 PHOTO_ID = "a photo"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
