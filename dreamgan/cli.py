@@ -53,7 +53,7 @@ def _quickstart(args: list[str]) -> None:
 
 
 def _bench_dream(args: list[str]) -> None:
-    from dreamgan.bench import bench_dream
+    from dreamgan.bench.dream import bench_dream
 
     _call("bench_dream", bench_dream, args)
 

@@ -105,7 +105,7 @@ def _results(pairs: Any, names: list[str], folder: Path, generator: Path) -> dic
     import torch
 
     from dreamgan.backbones.features import load_extractor
-    from dreamgan.bench import alternate
+    from dreamgan.bench.measure import alternate
     from dreamgan.dream import DreamRecipe, dream
     from dreamgan.images import load_image, to_unit
     from dreamgan.metrics import measure

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["lit"] = set(MAY_IMPORT) - {"__init__"}
 MAY_IMPORT["compare"] = set(MAY_IMPORT) - {"__init__", "lit", "losses"}
 # The way in: what the scripts and the console command run. Each may import all that stands above it.
-for entrance in ("bench", "commands", "quickstart", "cli"):
+for entrance in ("bench", "reproduce", "commands", "quickstart", "cli"):
     MAY_IMPORT[entrance] = set(MAY_IMPORT) - {"__init__"}
 
 # These run wherever torch does: no training framework, no logger, no data set library.

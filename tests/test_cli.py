@@ -60,7 +60,7 @@ def test_help_of_a_command_explains_every_flag(
             assert "PHOTO_OR_FOLDER  " in text
             continue
         assert f"--{name}" in options
-        described = options.partition(f"  --{name}")[2].partition("\n  --")[0]
+        described = options.partition(f"\n  --{name}")[2].partition("\n  --")[0]
         # The default is there, or the text says what is done without the flag.
         flat = " ".join(described.split())
         assert f"(default: {parameter.default})" in flat or parameter.default is None, flat

@@ -13,14 +13,16 @@ from torch import Tensor
 from dreamgan.backbones import Extractor, load_extractor
 from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
 from dreamgan.dream import DreamRecipe, dream
+from dreamgan.dream.objectives import l2, parse_objective
 from dreamgan.metrics import Measures, cosines, feature_vectors, gains, measure, universal_share
 from dreamgan.views import blurred
 
 # Shallow layers of a random SqueezeNet; the deeper one, features.7, is the one whose features are compared.
 RECIPE = DreamRecipe(
-    name="tiny", layers=(("features.7", 1.0), ("features.4", 0.5)), steps=(6,), step_size=0.03, smoothing="gaussian",
-    smoothing_sigma=1.0, shifts="jitter", shift_px=1,
+    name="tiny", objective=l2("features.7") + 0.5 * l2("features.4"), steps=(6,), step_size=(0.03,),
+    smoothing="gaussian", smoothing_sigma=1.0, shifts="jitter", shift_px=1,
 )  # fmt: skip
+LAYERS = {"features.7": 1.0, "features.4": 0.5}
 NEEDS_CEILING = {"robust_gain", "ceiling_cosine", "agreement", "agreement_se"}
 
 
@@ -73,7 +75,7 @@ def features(image: Tensor) -> Tensor:
 
 def objective(image: Tensor) -> float:
     found = activations(image)
-    return sum(weight * float(found[layer].double().square().mean()) for layer, weight in RECIPE.layers)
+    return sum(weight * float(found[layer].double().square().mean()) for layer, weight in LAYERS.items())
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -308,8 +310,8 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 def test_features_are_those_of_the_deepest_layer_after_a_relu() -> None:
-    layers = (("features.6.squeeze", 1.0), ("features.3", 1.0))
-    recipe = dataclasses.replace(RECIPE, layers=layers)
+    objective = parse_objective("l2(features.6.squeeze) + l2(features.3)")
+    recipe = dataclasses.replace(RECIPE, objective=objective)
     network = load_extractor("squeezenet1_1", recipe.layer_names, weights="random")
     images = sets().photos[:2]
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
@@ -321,10 +323,10 @@ def test_features_are_those_of_the_deepest_layer_after_a_relu() -> None:
 
 
 def test_of_layers_of_one_size_the_last_named_counts() -> None:
-    recipe = dataclasses.replace(RECIPE, layers=(("features.6", 1.0), ("features.7", 1.0)))
+    recipe = dataclasses.replace(RECIPE, objective=parse_objective("l2(features.6) + l2(features.7)"))
     network = load_extractor("squeezenet1_1", recipe.layer_names, weights="random")
     images = sets().photos[:2]
-    only = dataclasses.replace(RECIPE, layers=(("features.7", 1.0),))
+    only = dataclasses.replace(RECIPE, objective=parse_objective("l2(features.7)"))
     torch.testing.assert_close(feature_vectors(images, network, recipe), feature_vectors(images, network, only))
 
 

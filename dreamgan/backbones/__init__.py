@@ -1,5 +1,6 @@
-"""Classification networks as feature extractors: names, weights, truncation."""
+"""Classification networks as feature extractors: names, weights, truncation, classes."""
 
+from dreamgan.backbones.classes import class_index, class_name
 from dreamgan.backbones.features import Extractor, load_extractor
 from dreamgan.backbones.registry import (
     BACKBONES,
@@ -16,6 +17,8 @@ __all__ = [
     "IMAGENET_STD",
     "BackboneSpec",
     "Extractor",
+    "class_index",
+    "class_name",
     "get_spec",
     "load_extractor",
     "resolve_layer",

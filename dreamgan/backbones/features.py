@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamgan.backbones.registry import (
+    BACKBONES,
     IMAGENET_MEAN,
     IMAGENET_STD,
     BackboneSpec,
@@ -22,6 +23,9 @@ from dreamgan.backbones.registry import (
 )
 from dreamgan.backbones.weights import WeightsFile, load_state
 from dreamgan.errors import UserError
+
+_NORM_KEY = "bn:"
+"""Before the path of a batch norm: key of its input among the activations."""
 
 
 class Extractor(nn.Module):
@@ -35,6 +39,7 @@ class Extractor(nn.Module):
         weights_name: file name of the weights, or `random`.
         weights_sha256: sha256 of the weights file, hexadecimal.
         min_size_px: the smallest square input, in pixels, to which all layers answer.
+        widths: layer as asked → its number of maps, or of values where the layer has no places, as in `head`.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Extractor(nn.Module):
         """Wrap a network that returns a dict of activations.
 
         Args:
-            network: images (B, 3, H, W) → layer → activation.
+            network: images (B, 3, H, W) → layer → activation; also `bn:` and path → input of that batch norm.
             backbone: name in `BACKBONES`.
             nodes: layer as asked → graph node.
             weights_name: file name of the weights, or `random`.
@@ -63,10 +68,23 @@ class Extractor(nn.Module):
         order = {node: place for place, node in enumerate(network.graph.nodes)}
         (activations,) = next(node for node in network.graph.nodes if node.op == "output").args
         self.layers_by_depth = tuple(sorted(nodes, key=lambda layer: order[activations[layer]]))
+        exposed = (key.removeprefix(_NORM_KEY) for key in activations if key.startswith(_NORM_KEY))
+        self._batch_norms = tuple(exposed)
         self.weights_name = weights_name
         self.weights_sha256 = weights_sha256
-        self.min_size_px = _min_size_px(network)
+        self.min_size_px, widths = _sizes(network)
+        self.widths = {layer: widths[layer] for layer in nodes}
         self.train(False)
+
+    @property
+    def batch_norm_statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Path of each exposed batch norm → its running mean and running variance, (C,) each, in order of depth.
+
+        They are the norms' own tensors, so they follow `.to()` and `.double()`; without `batch_norms=True` there
+        are none.
+        """
+        norms = {path: cast(nn.BatchNorm2d, self.network.get_submodule(path)) for path in self._batch_norms}
+        return {path: (cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)) for path, norm in norms.items()}
 
     def deepest(self, layers: Sequence[str]) -> str:
         """Which of the given layers the network computes last."""
@@ -91,7 +109,9 @@ class Extractor(nn.Module):
                 `IMAGENET_STD`; H and W at least `min_size_px`; dtype and device of the extractor.
 
         Returns:
-            Layer as asked → activation, (B, C, h, w) (layers of the head: (B, C)), dtype of the input.
+            Layer as asked → activation, (B, C, h, w) (layers of the head: (B, C)), dtype of the input. Loaded with
+            `batch_norms=True`, also `bn:{path}` → input of that batch norm, (B, C, h, w), for every path of
+            `batch_norm_statistics`.
 
         Raises:
             ValueError: another shape, or images that are too small.
@@ -120,6 +140,7 @@ def load_extractor(
     *,
     weights: str | Path | None = None,
     device: str | torch.device = "cpu",
+    batch_norms: bool = False,
 ) -> Extractor:
     """Load a backbone cut at the deepest of the layers.
 
@@ -129,12 +150,16 @@ def load_extractor(
         weights: path of a file; None: torchvision's own file (hub cache, else download); "random": values
             from a fixed seed, for tests. See `load_state`.
         device: where the extractor shall live.
+        batch_norms: keep every batch norm that the layers need, and give their inputs and statistics as well
+            (see `Extractor.forward` and `Extractor.batch_norm_statistics`); the layers answer the same, slower.
 
     Returns:
-        The extractor: float32, `channels_last`, frozen, batch norm folded into the convolutions.
+        The extractor: float32, `channels_last`, frozen, batch norm folded into the convolutions (unless
+        `batch_norms`).
 
     Raises:
-        UserError: unknown backbone or layer, unusable weights, or a layer that the weights do not reach.
+        UserError: unknown backbone or layer, unusable weights, a layer that the weights do not reach, or
+            `batch_norms` where there are none or where the file's were folded.
     """
     spec = get_spec(backbone)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -153,6 +178,8 @@ def load_extractor(
         _init_random(network)
     elif _lacking(network):
         raise UserError(_lacking_message(spec, full, nodes, found))
+    if batch_norms:
+        expose_batch_norms(network)
     fold_batch_norm(network)
     network.requires_grad_(False)
     for tensor in (*network.parameters(), *network.buffers()):
@@ -161,6 +188,8 @@ def load_extractor(
     extractor = Extractor(
         network, backbone=spec.name, nodes=nodes, weights_name=found.name, weights_sha256=found.sha256
     )
+    if batch_norms:
+        _check_batch_norms(extractor, from_file=found.state is not None)
     return extractor.to(device)
 
 
@@ -196,12 +225,29 @@ def cut(network: nn.Module, nodes: Mapping[str, str]) -> fx.GraphModule:
     return part.eval()
 
 
+def expose_batch_norms(network: fx.GraphModule) -> None:
+    """Let the network also return what goes into each of its batch norms, under `bn:` and the norm's path.
+
+    Folding then leaves those norms alone.
+
+    Args:
+        network: from `cut`; changed in place.
+    """
+    output = next(node for node in network.graph.nodes if node.op == "output")
+    inputs = {}
+    for node in network.graph.nodes:
+        if node.op == "call_module" and isinstance(network.get_submodule(node.target), nn.BatchNorm2d):
+            (inputs[f"{_NORM_KEY}{node.target}"],) = node.all_input_nodes
+    output.args = ({**output.args[0], **inputs},)
+    network.recompile()
+
+
 def fold_batch_norm(network: fx.GraphModule) -> None:
     """Fold every batch norm into the convolution before it, in place; computed in float64, then rounded once.
 
     Args:
         network: from `cut`, with weights. A convolution whose own output is wanted, or used elsewhere, is
-            left alone.
+            left alone, and so is its batch norm.
     """
     graph = network.graph
     for node in list(graph.nodes):
@@ -254,21 +300,54 @@ def _init_random(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _min_size_px(network: nn.Module) -> int:
-    """Smallest square the network answers to, by bisection on the meta device (shapes, no arithmetic)."""
+def _check_batch_norms(extractor: Extractor, *, from_file: bool) -> None:
+    """Refuse an extractor whose batch norms say nothing about pictures.
+
+    Args:
+        extractor: loaded with `batch_norms=True`.
+        from_file: its weights are a file's; random ones have never seen a picture, and are meant for tests.
+    """
+    statistics = extractor.batch_norm_statistics
+    if not statistics:
+        with_norms = [name for name, spec in BACKBONES.items() if _has_batch_norm(build_network(spec))]
+        another = f"take another backbone ({', '.join(with_norms)})"
+        way_out = "take a deeper layer" if extractor.backbone in with_norms else another
+        raise UserError(
+            f"{extractor.backbone} has no batch norm up to {extractor.layers_by_depth[-1]!r}; "
+            f"{way_out} or leave batch norms out"
+        )
+    # Training leaves no mean at exactly zero, nor one variance for all channels of all norms.
+    if from_file and all(not mean.any() and (variance == variance[0]).all() for mean, variance in statistics.values()):
+        raise UserError(
+            f"the batch norms in {extractor.weights_name} were folded into its convolutions, their statistics are "
+            f"lost: give a file of {extractor.backbone} as it was trained, or leave batch norms out"
+        )
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def _sizes(network: nn.Module) -> tuple[int, dict[str, int]]:
+    """Smallest square the network answers to, and the widths of its answers.
+
+    By bisection on the meta device (shapes, no arithmetic).
+    """
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    widths: dict[str, int] = {}
 
     def answers(size_px: int) -> bool:
         probe = torch.empty(1, 3, size_px, size_px, device="meta")
         try:
             with torch.no_grad():
-                torch.func.functional_call(network, shapes, (probe,))
+                found = torch.func.functional_call(network, shapes, (probe,))
         except (RuntimeError, ValueError):  # a kernel or a pooling window larger than what is left
             return False
+        widths.update({key: activation.shape[1] for key, activation in found.items()})  # the same at every size
         return True
 
     # Doubling first: failing probes stop early, and most networks answer to very small images.
     enough = next(size for size in (1 << power for power in range(12)) if answers(size))
     sizes = range(enough // 2 + 1, enough)  # half of it was too small
-    return sizes.start + bisect.bisect_left(sizes, True, key=answers)
+    return sizes.start + bisect.bisect_left(sizes, True, key=answers), widths

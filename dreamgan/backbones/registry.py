@@ -1,4 +1,4 @@
-"""The seven backbones and the names under which users know their layers.
+"""The eight backbones and the names under which users know their layers.
 
 Three vocabularies are understood besides torchvision's own module paths and graph node names: Keras
 (`block4_conv2`, `mixed5`, `conv4_block6_out`), Caffe (`pool4`, `inception_4c/output`, `fire9/concat`) and
@@ -12,13 +12,14 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from dreamgan.backbones.googlenet_bvlc import GoogLeNetBVLC
 from dreamgan.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,10 +30,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What dreamgan knows about one classification network of torchvision.
+    """What dreamgan knows about one classification network.
 
     Attributes:
-        name: our name, which is also the name of torchvision's builder function.
+        name: our name, which is also the name of torchvision's builder function where `builder` is None.
         head: module path of the last linear layer or convolution; its first dimension is the number of
             classes.
         may_be_missing: prefixes of the keys that a weights file may lack (heads, late blocks).
@@ -40,6 +41,8 @@ class BackboneSpec:
             images.
         build_options: further arguments of the builder.
         aliases: Keras, Caffe and Gatys layer names → module path or graph node.
+        builder: a network of our own, called with `num_classes`; None: torchvision's. Nobody publishes weights for
+            ours where torchvision's loader would find them.
     """
 
     name: str
@@ -48,10 +51,13 @@ class BackboneSpec:
     published_transforms_input: bool = False
     build_options: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    builder: Callable[..., nn.Module] | None = None
 
     @property
     def published(self) -> Any:
-        """The default weights: torchvision's enum member, with `url` and `get_state_dict`."""
+        """The default weights: torchvision's enum member, with `url` and `get_state_dict`; None if there are none."""
+        if self.builder is not None:
+            return None
         from torchvision.models import get_model_weights
 
         # V1 on purpose: the weights that the papers and the peers dreamed with.
@@ -104,6 +110,17 @@ def _googlenet_aliases() -> dict[str, str]:
         path = f"inception{block}"
         names |= {f"inception_{block}/{part}": f"{path}.{branch}" for part, branch in branches.items()}
         names |= dict.fromkeys((f"inception_{block}", f"inception_{block}/output", f"mixed{block}"), path)
+    return names
+
+
+def _googlenet_bvlc_aliases() -> dict[str, str]:
+    names = _googlenet_aliases() | {"pool1/norm1": "norm1", "conv2/norm2": "norm2"}
+    names |= {"conv1/relu_7x7": "conv1", "conv2/relu_3x3_reduce": "conv2", "conv2/relu_3x3": "conv3"}
+    names |= {"pool5/7x7_s1": "avgpool", "pool5/drop_7x7_s1": "dropout"}
+    for alias, path in list(names.items()):
+        block, _, part = alias.partition("/")
+        if block.startswith("inception_") and part not in ("", "output", "pool"):
+            names[f"{block}/relu_{part}"] = path
     return names
 
 
@@ -163,13 +180,14 @@ BACKBONES: dict[str, BackboneSpec] = {
             build_options=_INCEPTION_OPTIONS,
             aliases=_googlenet_aliases(),
         ),
+        BackboneSpec("googlenet_bvlc", "fc", ("fc.",), aliases=_googlenet_bvlc_aliases(), builder=GoogLeNetBVLC),
         BackboneSpec("mobilenet_v2", "classifier.1", ("classifier.",), aliases=_mobilenet_v2_aliases()),
         BackboneSpec("squeezenet1_1", "classifier.1", ("classifier.",), aliases=_squeezenet_aliases()),
     )
 }
 """All backbones by name. To add one, add its spec here; everything else follows from it."""
 
-_OTHER_NAMES = {"squeezenet": "squeezenet1_1", "inceptionv1": "googlenet"}
+_OTHER_NAMES = {"squeezenet": "squeezenet1_1", "inceptionv1": "googlenet", "bvlcgooglenet": "googlenet_bvlc"}
 
 
 def get_spec(name: str) -> BackboneSpec:
@@ -200,11 +218,12 @@ def resolve_layer(spec: BackboneSpec, layer: str) -> str:
     """Translate a layer name of any vocabulary to the graph node that computes it.
 
     A module path stands for its module's output (the last node in it). Where one module runs several times,
-    as ResNet's `relu`, its path means the first run, `relu_1` the second and so on, as in torchvision.
+    as ResNet's `relu`, its path means the first run, `relu_1` the second and so on, as in torchvision. `head` is, in
+    every backbone, the layer that gives the classes' logits, before the softmax.
 
     Args:
         spec: the backbone.
-        layer: Keras, Caffe or Gatys name, torchvision module path (`layer3.5`, `layer3[5]`) or graph node
+        layer: `head`, Keras, Caffe or Gatys name, torchvision module path (`layer3.5`, `layer3[5]`) or graph node
             name; upper and lower case are the same.
 
     Returns:
@@ -246,7 +265,7 @@ def _without_numbers(name: str) -> str:
 
 @functools.cache
 def layer_table(name: str) -> Mapping[str, str]:
-    """All layer names of a backbone (module paths, graph nodes, aliases), each with its graph node.
+    """All layer names of a backbone (module paths, graph nodes, aliases, `head`), each with its graph node.
 
     Args:
         name: key in `BACKBONES`.
@@ -266,11 +285,11 @@ def layer_table(name: str) -> Mapping[str, str]:
         parts = node.split(".")
         table |= {".".join(parts[:depth]): node for depth in range(1, len(parts))}
     table |= {node: node for node in nodes}
-    return table | {alias: table[path] for alias, path in spec.aliases.items()}
+    return table | {alias: table[path] for alias, path in {"head": spec.head, **spec.aliases}.items()}
 
 
 def build_network(spec: BackboneSpec, *, classes: int = 1000, transform_input: bool = False) -> nn.Module:
-    """Build torchvision's network in evaluation mode, on the meta device (no weights), not in place.
+    """Build the network in evaluation mode, on the meta device (no weights), not in place.
 
     Args:
         spec: the backbone.
@@ -279,7 +298,7 @@ def build_network(spec: BackboneSpec, *, classes: int = 1000, transform_input: b
             googlenet).
 
     Returns:
-        The network. Its keys are torchvision's.
+        The network. Its keys are torchvision's (where `spec.builder` is not None: those of that network).
     """
     from torchvision.models import get_model
     from torchvision.ops import Conv2dNormActivation
@@ -287,8 +306,9 @@ def build_network(spec: BackboneSpec, *, classes: int = 1000, transform_input: b
     options = dict(spec.build_options)
     if spec.published_transforms_input:
         options["transform_input"] = transform_input
+    builder = spec.builder or functools.partial(get_model, spec.name, weights=None)
     with torch.device("meta"):
-        network: nn.Module = get_model(spec.name, weights=None, num_classes=classes, **options)
+        network: nn.Module = builder(num_classes=classes, **options)
     for parent in list(network.modules()):
         if isinstance(getattr(parent, "inplace", None), bool):
             parent.inplace = False  # type: ignore[assignment]

@@ -34,7 +34,7 @@ class WeightsFile:
     """Weights that fit a backbone, and where they came from.
 
     Attributes:
-        state: key of torchvision → tensor, floats as float32, on the CPU; None: initialise at random.
+        state: key of the network → tensor, floats as float32, on the CPU; None: initialise at random.
         name: file name, or `random`.
         sha256: of the file's bytes (of the word itself for `random`), 64 hexadecimal digits.
         torchvision_published: the file is, byte for byte, the one that torchvision publishes.
@@ -56,24 +56,27 @@ def load_state(spec: BackboneSpec, weights: str | Path | None) -> WeightsFile:
         weights: path of a `.safetensors` file or of one that `torch.load` reads (a state dict, also under
             the key "state_dict" or "model", also with the prefix "module."; float32, float16 or bfloat16;
             the whole network or without what `spec.may_be_missing` names); None: torchvision's file from the
-            torch hub cache, else downloaded into it; "random": no file.
+            torch hub cache, else downloaded into it (googlenet_bvlc has none); "random": no file.
 
     Returns:
         The weights; their keys and shapes fit the network.
 
     Raises:
-        UserError: no such file, not a checkpoint, a checkpoint of another network, or a download that failed.
+        UserError: no such file, not a checkpoint, a checkpoint of another network, a download that failed, or
+            None for a backbone without published weights.
     """
     if weights == "random":
         return WeightsFile(None, "random", hashlib.sha256(b"random").hexdigest())
     if weights is None:
+        if spec.published is None:
+            raise UserError(f"{spec.name} has no published weights to download; give your file by --weights FILE")
         path = _hub_file(spec)
     else:
         path = Path(weights).expanduser()
         if not path.is_file():
             raise UserError(f"weights file '{path}' does not exist; give a .pth or .safetensors file")
     sha256 = _sha256(path)
-    published = sha256.startswith(_published_hash(spec))
+    published = spec.published is not None and sha256.startswith(_published_hash(spec))
     if weights is None and not published:
         raise UserError(f"'{path}' is damaged (its sha256 begins {sha256[:8]}); delete it and start again")
     state = _read(path)

@@ -22,6 +22,7 @@ def make_dataset(
     recipe: str = "distillable",
     backbone: str = "mobilenet_v2",
     layers: str | None = None,
+    objective: str | None = None,
     weights: str | None = None,
     size: int = 128,
     seed: int = 0,
@@ -48,9 +49,11 @@ def make_dataset(
     Args:
         photos: `samples` (photographs that scikit-image and scikit-learn carry, cut into crops), a folder (a photo's
             class is the sub-folder it lies in), a Hugging Face dataset name or a parquet file.
-        recipe: distillable (quick and reproducible: the one to train on), gordic or tutorial.
-        backbone: vgg16, vgg19, resnet50, inception_v3, googlenet, mobilenet_v2 or squeezenet1_1.
+        recipe: distillable (quick and reproducible: the one to train on), another name that `dreamgan dream --help`
+            lists, or a YAML file with fields of a recipe.
+        backbone: vgg16, vgg19, resnet50, inception_v3, googlenet, googlenet_bvlc, mobilenet_v2 or squeezenet1_1.
         layers: Its layers, with weights if wanted: relu4_3, or mixed3,mixed5:1.5. Default: the recipe's choice.
+        objective: What to maximise, in place of the recipe's, for instance "l2(mixed4) + class(tabby)".
         weights: File with the backbone's weights (.safetensors or .pth). Default: torchvision's own.
         size: Side of the square pictures, in pixels: shorter side scaled to it, centre cut out.
         seed: Same seed, same dataset (on the same machine, thread count and batch).
@@ -82,7 +85,8 @@ def make_dataset(
     from dreamgan.data.pairs import compact, is_unit, unit_rejects, write_card
     from dreamgan.data.sources import find_photos, split_of
     from dreamgan.devices import default_batch, pick_device
-    from dreamgan.dream import get_recipe, parse_layers
+    from dreamgan.dream import get_recipe
+    from dreamgan.dream.scoring import check_objective
     from dreamgan.errors import UserError
     from dreamgan.images import MIN_SIDE_PX
     from dreamgan.lit.dream_job import cut_into_units
@@ -97,7 +101,12 @@ def make_dataset(
     source = Path(photos).expanduser()
     if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--out '{target}' lies in the folder of the photos; give another --out")
-    chosen = get_recipe(recipe, get_spec(backbone).name, layers=None if layers is None else parse_layers(layers))
+    chosen = get_recipe(recipe, get_spec(backbone).name, layers=layers, objective=objective)
+    if not chosen.objective.stands_alone:
+        raise UserError(
+            f"the objective {chosen.objective} needs guides, masks or a choice made on each photo, which a dataset "
+            "does not hold; use it with dreamgan dream"
+        )
     photo_set = find_photos(photos, size_px=size, crops=crops, seed=seed, limit=limit)
     for photo in photo_set.photos:
         if not is_utf8(photo.photo_id):
@@ -111,7 +120,10 @@ def make_dataset(
     )
     if "test" not in split.values():
         print("no test split: a network trained on this cannot be measured", file=sys.stderr)
-    extractor = load_extractor(backbone, chosen.layer_names, weights=weights, device=where)
+    extractor = load_extractor(
+        backbone, chosen.layer_names, weights=weights, device=where, batch_norms=chosen.objective.needs_batch_norms
+    )
+    check_objective(chosen.objective, extractor)
     unit_photos = batch or default_batch(where)
     config = {
         "format": FORMAT,

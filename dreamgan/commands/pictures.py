@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,16 @@ from tqdm import tqdm
 
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file
-from dreamgan.images import MIN_SIDE_PX, LoadedImage, list_images, load_image, save_png, shrink_to, to_picture
+from dreamgan.images import (
+    MAX_PIXELS,
+    MIN_SIDE_PX,
+    LoadedImage,
+    list_images,
+    load_image,
+    save_png,
+    shrink_to,
+    to_picture,
+)
 
 # Photos wait for others of their size until so many pixels wait (three bytes each).
 MOST_WAITING_PIXELS = 64_000_000
@@ -73,9 +83,56 @@ def plan(photos: str, out: Path) -> list[Job]:
     taken.update(_stem(name) for name in names)
     targets = [out / (f"{name}.png" if taken[_stem(name)] > 1 else Path(name).with_suffix(".png")) for name in names]
     for target in targets:
-        if target.exists() and not _is_ours(target):
-            raise UserError(f"'{printable(str(target))}' was not written by dreamgan; move it or give another --out")
+        check_target(target)
     return [Job(_utf8(name), source, target) for name, source, target in zip(names, sources, targets, strict=True)]
+
+
+def check_target(target: Path) -> None:
+    """Refuse to overwrite what dreamgan did not write.
+
+    Raises:
+        UserError: If the target is a file of somebody else's.
+    """
+    if target.exists() and not _is_ours(target):
+        raise UserError(f"'{printable(str(target))}' was not written by dreamgan; move it or give another --out")
+
+
+def named_pictures(text: str | None, name: str, max_side: int) -> dict[str, Image.Image]:
+    """The pictures of a flag: one FILE, which gets the name ``name``, or NAME=FILE with commas between.
+
+    Args:
+        text: As the user gave it; None: no pictures.
+        name: Name of a picture that was given without one.
+        max_side: Pictures with a longer side are shrunk to it, in pixels; 0 keeps every size.
+
+    Raises:
+        UserError: If a file is no picture.
+    """
+    if text is None:
+        return {}
+    parts = text.split(",")
+    # A file name may hold commas and equals signs itself.
+    has_names = all("=" in part for part in parts) and not Path(text).expanduser().is_file()
+    named = [part.partition("=") for part in parts] if has_names else [(name, "=", text)]
+    pictures = {key.strip(): load_image(Path(file).expanduser()).picture for key, _, file in named}
+    return {key: shrink_to(picture, max_side) if max_side else picture for key, picture in pictures.items()}
+
+
+def noise_size(photos: str) -> tuple[int, int] | None:
+    """(height, width) in pixels of ``noise:WIDTHxHEIGHT``; None where a file or folder is named.
+
+    Raises:
+        UserError: If the size is not one.
+    """
+    if not photos.startswith("noise:"):
+        return None
+    match = re.fullmatch(r"noise:(\d{1,9})x(\d{1,9})", photos)
+    if not match or min(map(int, match.groups())) < MIN_SIDE_PX or int(match[1]) * int(match[2]) > MAX_PIXELS:
+        raise UserError(
+            f"{photos!r} is not noise:WIDTHxHEIGHT, like noise:320x240, of at least {MIN_SIDE_PX} px a side and at "
+            f"most {MAX_PIXELS} pixels"
+        )
+    return int(match[2]), int(match[1])
 
 
 def is_utf8(name: str) -> bool:

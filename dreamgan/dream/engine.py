@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from dreamgan.backbones.features import Extractor
 from dreamgan.backbones.registry import IMAGENET_MEAN, IMAGENET_STD
-from dreamgan.dream.objectives import layer_scores
-from dreamgan.dream.octaves import enlarge_to, octave_sizes, resize
+from dreamgan.dream.octaves import octave_sizes, resize
+from dreamgan.dream.precondition import decorrelate_colour, scale_spectrum
 from dreamgan.dream.recipe import DreamRecipe
-from dreamgan.dream.shifts import jitter_sequence, roll_each, slide, stratified_sequence
+from dreamgan.dream.scoring import Scorer, See
+from dreamgan.dream.shifts import grid_sequence, jitter_sequence, roll_each, slide, stratified_sequence
 from dreamgan.dream.smoothing import smooth, smoothing_kernel
+from dreamgan.dream.tiles import Tile, add_back, crop, tile_grid
 from dreamgan.images import check_images
 
 # A slide of 16 px by reflection needs 17 px; nothing is to be seen in smaller octaves anyway.
@@ -26,6 +28,9 @@ _SPACES = {
     "signed": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
 }
+
+Shift = tuple[int, int]
+Score = Callable[[Tensor, See], Tensor]
 
 
 class DreamStep(NamedTuple):
@@ -64,88 +69,125 @@ class DreamResult:
 
 
 class _Space:
-    """The affine change between pixels in [0, 1], the recipe's space and the backbone's input."""
+    """The affine change between pixels in [0, 1] and the recipe's space."""
 
     def __init__(self, recipe: DreamRecipe, like: Tensor) -> None:
-        mean, std = _SPACES[recipe.space]
-        self.mean, self.std = (like.new_tensor(values).view(1, 3, 1, 1) for values in (mean, std))
-        self.low, self.high = -self.mean / self.std, (1 - self.mean) / self.std
-        net_mean, net_std = (like.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        self.is_input = recipe.space == "imagenet"
-        self.scale = self.std / net_std
-        self.offset = (self.mean - net_mean) / net_std
-
-    def from_unit(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
+        self.mean, self.std = (like.new_tensor(values).view(1, 3, 1, 1) for values in _SPACES[recipe.space])
+        self.low = (-self.mean / self.std).flatten().tolist()
+        self.high = ((1 - self.mean) / self.std).flatten().tolist()
 
     def to_unit(self, pixels: Tensor) -> Tensor:
-        return (pixels * self.std + self.mean).clamp(0, 1)
+        return pixels * self.std + self.mean
 
-    def to_input(self, pixels: Tensor) -> Tensor:
-        return pixels if self.is_input else pixels * self.scale + self.offset
+    def clamp_(self, pixels: Tensor) -> Tensor:
+        for colour, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            pixels[:, colour].clamp_(low, high)
+        return pixels
 
-    def clamp(self, pixels: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(pixels, self.low), self.high)
 
-
-def score(images: Tensor, extractor: Extractor, recipe: DreamRecipe) -> Tensor:
-    """The recipe's objective of whole pictures, unshifted.
+def score(
+    images: Tensor,
+    extractor: Extractor,
+    recipe: DreamRecipe,
+    *,
+    guides: Mapping[str, Tensor] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """The recipe's objective of whole pictures, unshifted, with the weights of its last octave.
 
     Args:
         images: (B, 3, H, W), floating, in [0, 1].
         extractor: Must answer for the recipe's layers.
-        recipe: Gives layers, weights and objective.
+        recipe: Gives the objective.
+        guides: As for ``dream``.
+        masks: As for ``dream``.
 
     Returns:
         (B,); gradients flow to ``images``.
     """
-    space = _Space(recipe, images)
-    return _scores(space.from_unit(images), extractor, recipe, space)
+    scorer = Scorer(recipe.objective, extractor, images, guides=guides, masks=masks)
+    return scorer.octave(recipe.octaves - 1, (images.shape[-2], images.shape[-1]), 1.0)(images, _as_it_is)
 
 
-def _scores(pixels: Tensor, extractor: Extractor, recipe: DreamRecipe, space: _Space) -> Tensor:
-    inputs = enlarge_to(space.to_input(pixels), extractor.min_size_px)
-    return layer_scores(extractor(inputs), recipe)
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
 
 
-def scale_gradient(gradient: Tensor, how: str) -> tuple[Tensor, Tensor]:
-    """Scale each picture's gradient as ``DreamRecipe.gradient_scale`` says.
+def scale_gradient(gradient: Tensor, how: str, floor: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Scale each picture's gradient, in place, as ``DreamRecipe.gradient_scale`` says.
 
     Args:
-        gradient: (B, 3, H, W).
-        how: ``zscore``, ``std`` or ``mean_abs``.
+        gradient: (B, 3, H, W); changed.
+        how: ``none``, ``zscore``, ``std`` or ``mean_abs``.
+        floor: Least divisor.
 
     Returns:
         The scaled gradient, zero where a picture's gradient was zero or not finite, and a bool (B,) that says
         which pictures have a usable gradient.
     """
     dims = (1, 2, 3)
-    if how == "mean_abs":
-        size = gradient.abs().mean(dim=dims, keepdim=True)
-        scaled = gradient / size
+    if how in ("none", "mean_abs"):
+        # By way of the norm: the mean of |g| would first write |g| down.
+        size = torch.linalg.vector_norm(gradient, ord=1, dim=dims, keepdim=True) / gradient[0].numel()
     else:
         size = gradient.std(dim=dims, correction=1 if how == "zscore" else 0, keepdim=True)
-        scaled = (
-            (gradient - gradient.mean(dim=dims, keepdim=True)) / size if how == "zscore" else gradient / (size + 1e-8)
-        )
     usable = torch.isfinite(size) & (size > 0)
-    return torch.where(usable, scaled, torch.zeros((), dtype=gradient.dtype, device=gradient.device)), usable.flatten()
+    if how == "zscore":
+        gradient.sub_(gradient.mean(dim=dims, keepdim=True))
+    if how != "none":
+        gradient.div_((size + 1e-8 if how == "std" else size).clamp_min(floor))
+    # Not by a product with 0: NaN times 0 is NaN.
+    for picture in (~usable).flatten().nonzero().flatten().tolist():
+        gradient[picture].zero_()
+    return gradient, usable.flatten()
 
 
-def _ascend(
-    pixels: Tensor, extractor: Extractor, recipe: DreamRecipe, space: _Space, slides: list[list[int]]
+def _whole_gradient(
+    frame: Tensor, see: See, views: Sequence[See], score: Score, space: _Space
 ) -> tuple[Tensor, Tensor]:
-    """Gradient and score of each picture, averaged over the slides (one empty slide: the picture as it stands)."""
+    """Gradient and score of each picture, averaged over views of the whole (slides, or the picture as it stands).
+
+    ``see`` is how the frame was shifted before: guides and masks have to follow it.
+    """
     gradients: list[Tensor] = []
     scores: list[Tensor] = []
     with torch.enable_grad():  # the caller may be in evaluation
-        pixels = pixels.detach().requires_grad_(True)
-        for where in slides:
-            view = slide(pixels, where[0], where[1], recipe.shift_px) if where else pixels
-            view_scores = _scores(view, extractor, recipe, space)
-            gradients += torch.autograd.grad(view_scores.sum(), pixels)
-            scores.append(view_scores.detach())
+        frame = frame.detach().requires_grad_(True)
+        for view in views:
+            seen = score(space.to_unit(view(frame)), lambda images, view=view: view(see(images)))  # type: ignore[misc]
+            gradients += torch.autograd.grad(seen.sum(), frame)
+            scores.append(seen.detach())
+    if len(views) == 1:
+        return gradients[0], scores[0]
     return torch.stack(gradients).mean(dim=0), torch.stack(scores).mean(dim=0)
+
+
+def _tiled_gradient(
+    pixels: Tensor, tiles: Sequence[Tile], shifts: Sequence[Sequence[Shift]], score: Score, space: _Space
+) -> tuple[Tensor, Tensor]:
+    """The same by tiles, of which one at a time is in the network; averaged over shifts of their grid.
+
+    A shift has one (dy, dx) per picture.
+    """
+    total = torch.zeros_like(pixels)
+    scores = torch.zeros(len(pixels), device=pixels.device, dtype=pixels.dtype)
+    area = sum(tile.height * tile.width for tile in tiles)
+    for offsets in shifts:
+        for tile in tiles:
+            with torch.enable_grad():
+                part = crop(pixels, tile, offsets).requires_grad_(True)
+                seen = score(space.to_unit(part), lambda images, t=tile, o=offsets: _crop_any(images, t, o))  # type: ignore[misc]
+                (gradient,) = torch.autograd.grad(seen.sum(), part)
+            # A tile's mean is over fewer pixels than the picture's: its gradient counts by its area.
+            share = tile.height * tile.width / (pixels.shape[-2] * pixels.shape[-1])
+            add_back(total, gradient, tile, offsets, share / len(shifts))
+            scores += seen.detach() * (tile.height * tile.width / area / len(shifts))
+    return total, scores
+
+
+def _crop_any(images: Tensor, tile: Tile, offsets: Sequence[Shift]) -> Tensor:
+    """Guides and masks may be one for all pictures."""
+    return crop(images.expand(len(offsets), -1, -1, -1), tile, offsets)
 
 
 def dream(
@@ -155,6 +197,9 @@ def dream(
     *,
     seed: int = 0,
     photo_ids: Sequence[str] | None = None,
+    guides: Mapping[str, Tensor] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+    only_here: Tensor | None = None,
     callback: Callback | None = None,
 ) -> DreamResult:
     """Dream a batch of photos: gradient ascent on the recipe's objective, octave by octave.
@@ -170,6 +215,10 @@ def dream(
         seed: Seed of all random streams.
         photo_ids: One name per photo; a photo's stream is derived from (seed, its name, the recipe's name). None
             gives all photos the same stream.
+        guides: Guide pictures that the objective names, each (1, 3, h, w) in [0, 1].
+        masks: Masks that the objective names, each (1 or B, 1, h, w) in [0, 1], stretched over the photos.
+        only_here: (1 or B, 1, h, w) in [0, 1], stretched over the photos: the share of each step that a pixel takes;
+            where it is 0 the photo stays as it is.
         callback: Called at each step with a ``DreamStep``; returning False stops the dream, and what has been
             reached is returned at full size.
 
@@ -178,6 +227,7 @@ def dream(
 
     Raises:
         ValueError: If ``images`` are not as described, or ``photo_ids`` are not one per photo.
+        UserError: If the objective does not fit the network, or a guide or mask that it names is missing.
     """
     check_images(images)
     names = list(photo_ids) if photo_ids is not None else [""] * len(images)
@@ -185,46 +235,134 @@ def dream(
         raise ValueError(f"{len(names)} photo_ids for {len(images)} images; give one per image")
     like = next(extractor.parameters())
     space = _Space(recipe, like)
-    photo = space.from_unit(images.detach().to(like))
-    full_size = (photo.shape[-2], photo.shape[-1])
+    photos = images.detach().to(like)
+    guides = {name: guide.detach().to(like) for name, guide in (guides or {}).items()}
+    masks = {name: mask.detach().to(like) for name, mask in (masks or {}).items()}
+    here = None if only_here is None else only_here.detach().to(like)
+    if recipe.stretch:
+        photos = _stretched(photos)
+    scorer = Scorer(recipe.objective, extractor, photos, guides=guides, masks=masks)
+    full_size = (photos.shape[-2], photos.shape[-1])
+    octaves, dropped = _fitting_octaves(full_size, recipe, extractor)
+    skipped = torch.zeros(len(photos), dtype=torch.int64, device=photos.device)
+
+    def photo_at(size: tuple[int, int]) -> Tensor:
+        return resize(photos, size).sub(space.mean).div_(space.std)
+
+    def finish(pixels: Tensor) -> Tensor:
+        dreamed = resize(pixels, full_size)
+        dreamed = dreamed.mul_(space.std).add_(space.mean).clamp_(0, 1)
+        if here is not None:
+            dreamed = torch.where(resize(here, full_size) > 0, dreamed, photos)
+        return dreamed.contiguous()
+
+    pixels = photo_at(octaves[0][0])
+    previous_photo: Tensor | None = None
+    for index, (size, steps) in enumerate(octaves):
+        number = index + dropped  # random streams belong to the octave, whatever was dropped before it
+        is_last = index + 1 == len(octaves)
+        if recipe.reinject_detail == "before":
+            octave_photo = photo_at(size)
+            if previous_photo is not None:
+                pixels = resize(pixels.sub_(previous_photo), size).add_(octave_photo)
+                pixels = space.clamp_(pixels) if recipe.clamp else pixels
+            # The finest octave has no successor: its photo need not stay in memory.
+            previous_photo = None if is_last else octave_photo
+            del octave_photo
+        if tuple(pixels.shape[-2:]) != size:
+            pixels = resize(pixels, size)
+        octave_score = scorer.octave(number, size, size[0] / full_size[0])
+        octave_here = None if here is None else resize(here, size)
+        tiles = tile_grid(*size, recipe.tile_px, recipe.tile_overlap_px) if 0 < recipe.tile_px < max(size) else None
+        shifts = _shifts(recipe, seed, names, number, steps, tiled=tiles is not None, room=min(size))
+        running = torch.ones(len(photos), dtype=torch.bool, device=photos.device)
+        for step in range(steps):
+            rolls = shifts[step][0] if recipe.shifts == "jitter" and tiles is None else None
+            frame = pixels if rolls is None else roll_each(pixels, rolls)
+            if tiles is not None:
+                gradient, scores = _tiled_gradient(pixels, tiles, shifts[step], octave_score, space)
+            else:
+                see = _as_it_is if rolls is None else _roller(rolls)
+                views = [_slider(*offsets[0], recipe.shift_px) for offsets in shifts[step]] if rolls is None else []
+                gradient, scores = _whole_gradient(frame, see, views or [_as_it_is], octave_score, space)
+            told = DreamStep(number, recipe.octaves, step, steps, size, scores)
+            if callback is not None and callback(told) is False:
+                return DreamResult(finish(pixels), False, dropped, skipped.cpu())
+            gradient = _conditioned(gradient, recipe, step, steps)
+            gradient, usable = scale_gradient(gradient, recipe.gradient_scale, recipe.gradient_floor)
+            skipped += ~usable & running
+            gradient.mul_(running.view(-1, 1, 1, 1))
+            if octave_here is not None:
+                gradient.mul_(octave_here if rolls is None else _roller(rolls)(octave_here))
+            frame.add_(gradient, alpha=recipe.step_length(number, step))
+            if recipe.clamp:
+                space.clamp_(frame)
+            pixels = frame if rolls is None else roll_each(frame, [(-dy, -dx) for dy, dx in rolls])
+            if recipe.stop_at is not None:
+                running &= ~(scores > recipe.stop_at)
+                if not bool(running.any()):
+                    break
+        del frame, gradient  # the next octave is larger, and a large picture leaves no room for them
+        if recipe.reinject_detail == "after":
+            octave_photo = photo_at(size)
+            if previous_photo is not None:
+                pixels.sub_(resize(previous_photo, size)).add_(octave_photo)
+            previous_photo = octave_photo
+    return DreamResult(finish(pixels), True, dropped, skipped.cpu())
+
+
+def _stretched(photos: Tensor) -> Tensor:
+    """Each photo's values from its least to its greatest spread over [0, 1]; a photo of one value stays."""
+    low, high = photos.amin(dim=(1, 2, 3), keepdim=True), photos.amax(dim=(1, 2, 3), keepdim=True)
+    span = torch.where(high > low, high - low, torch.ones_like(low))
+    return torch.where(high > low, (photos - low) / span, photos)
+
+
+def _fitting_octaves(
+    full_size: tuple[int, int], recipe: DreamRecipe, extractor: Extractor
+) -> tuple[list[tuple[tuple[int, int], int]], int]:
+    """Size and steps of the octaves that are large enough, at least the finest, and how many were left out."""
     octaves = list(zip(octave_sizes(*full_size, recipe), recipe.steps_per_octave, strict=True))
     floor_px = max(extractor.min_size_px, SMALLEST_OCTAVE_PX)
-    kept = [octave for octave in octaves if min(octave[0]) >= floor_px]
-    kept = kept or [(full_size, octaves[-1][1])]
-    dropped = len(octaves) - len(kept)
-    skipped = torch.zeros(len(photo), dtype=torch.int64)
-
-    pixels = resize(photo, kept[0][0])
-    previous_photo = pixels
-    for index, (size, steps) in enumerate(kept):
-        number = index + dropped  # random streams belong to the octave, whatever was dropped before it
-        if index > 0:
-            if recipe.reinject_detail:
-                octave_photo = resize(photo, size)
-                pixels = space.clamp(octave_photo + resize(pixels - previous_photo, size))
-                previous_photo = octave_photo
-            else:
-                pixels = resize(pixels, size)
-        rolls = slides = None
-        if recipe.shifts == "jitter":
-            rolls = torch.stack([jitter_sequence(recipe, seed, name, number, steps) for name in names])
-        elif recipe.shifts == "stratified" and min(size) > recipe.shift_px:
-            slides = stratified_sequence(recipe, seed, number, steps).tolist()
-        for step in range(steps):
-            frame = pixels if rolls is None else roll_each(pixels, rolls[:, step])
-            gradient, scores = _ascend(frame, extractor, recipe, space, slides[step] if slides else [[]])
-            told = DreamStep(number, len(octaves), step, steps, size, scores)
-            if callback is not None and callback(told) is False:
-                return DreamResult(_finish(pixels, full_size, space), False, dropped, skipped)
-            kernel = smoothing_kernel(recipe, step, steps)
-            if kernel is not None:
-                gradient = smooth(gradient, kernel)
-            gradient, usable = scale_gradient(gradient, recipe.gradient_scale)
-            skipped += (~usable).cpu().long()
-            frame = space.clamp(frame + recipe.step_size * gradient)
-            pixels = frame if rolls is None else roll_each(frame, -rolls[:, step])
-    return DreamResult(_finish(pixels, full_size, space), True, dropped, skipped)
+    kept = [octave for octave in octaves if min(octave[0]) >= floor_px] or [(full_size, octaves[-1][1])]
+    return kept, len(octaves) - len(kept)
 
 
-def _finish(pixels: Tensor, full_size: tuple[int, int], space: _Space) -> Tensor:
-    return space.to_unit(resize(pixels.detach(), full_size)).contiguous()
+def _conditioned(gradient: Tensor, recipe: DreamRecipe, step: int, steps: int) -> Tensor:
+    """The gradient after the recipe's smoothing and in its metric."""
+    kernel = smoothing_kernel(recipe, step, steps)
+    if kernel is not None:
+        gradient = smooth(gradient, kernel)
+    if recipe.spectrum_power:
+        gradient = scale_spectrum(gradient, recipe.spectrum_power)
+    if recipe.colour_decorrelation:
+        gradient = decorrelate_colour(gradient)
+    return gradient
+
+
+def _shifts(
+    recipe: DreamRecipe, seed: int, names: Sequence[str], octave: int, steps: int, *, tiled: bool, room: int
+) -> list[list[list[Shift]]]:
+    """Where the pictures stand at each step of an octave: for each step, for each shift, (dy, dx) of each picture.
+
+    A step without shifts has none. Tiles always move, lest their borders show; then pictures without shifts of their
+    own share one sequence.
+    """
+    if recipe.shifts == "jitter":
+        rolls = torch.stack([jitter_sequence(recipe, seed, name, octave, steps) for name in names])
+        return [[[(dy, dx) for dy, dx in rolls[:, step].tolist()]] for step in range(steps)]
+    if recipe.shifts == "stratified" and (tiled or room > recipe.shift_px):
+        sequence = stratified_sequence(recipe, seed, octave, steps)
+    elif tiled:
+        sequence = grid_sequence(recipe, seed, octave, steps)
+    else:
+        return [[] for _ in range(steps)]
+    return [[[(dy, dx)] * len(names) for dy, dx in shifts] for shifts in sequence.tolist()]
+
+
+def _roller(rolls: Sequence[Shift]) -> See:
+    return lambda images: roll_each(images.expand(len(rolls), -1, -1, -1), rolls)
+
+
+def _slider(dy: int, dx: int, stride: int) -> See:
+    return lambda images: slide(images, dy, dx, stride)

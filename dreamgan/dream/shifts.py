@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,10 +42,16 @@ def stratified_sequence(recipe: DreamRecipe, seed: int, octave: int, steps: int)
     return torch.stack(slides[:count]).view(steps, recipe.shifts_per_step, 2)
 
 
-def roll_each(images: Tensor, rolls: Tensor) -> Tensor:
+def grid_sequence(recipe: DreamRecipe, seed: int, octave: int, steps: int) -> Tensor:
+    """Shifts (dy, dx) in [0, tile_px) of the grid of tiles, the same for every photo, int64 (steps, 1, 2)."""
+    generator = stream(seed, recipe.name, "tiles", octave)
+    return torch.randint(0, recipe.tile_px, (steps, 1, 2), generator=generator)
+
+
+def roll_each(images: Tensor, rolls: Sequence[tuple[int, int]]) -> Tensor:
     """Roll picture i of (B, C, H, W) by rolls[i] = (dy, dx), with wrap-around."""
-    rolled = torch.empty_like(images)
-    for i, (dy, dx) in enumerate(rolls.tolist()):
+    rolled = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+    for i, (dy, dx) in enumerate(rolls):
         rolled[i] = images[i].roll((dy, dx), dims=(1, 2))
     return rolled
 

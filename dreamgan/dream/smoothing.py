@@ -10,6 +10,11 @@ from torch import Tensor
 
 from dreamgan.dream.recipe import DreamRecipe
 
+# Above this a gradient is blurred in place, colour by colour and strip by strip: a convolution of the whole would take
+# many times the picture's memory.
+LARGE_PX = 2_000_000
+STRIP_PX = 128
+
 CASCADE_RADIUS = 4
 CASCADE_FACTORS = (0.5, 1.0, 2.0)
 
@@ -37,7 +42,7 @@ def smoothing_kernel(recipe: DreamRecipe, step: int, steps: int) -> Tensor | Non
 
 
 def smooth(gradient: Tensor, kernel: Tensor) -> Tensor:
-    """Blur every channel with one kernel under reflect padding; (B, C, H, W) to the same."""
+    """Blur every channel with one kernel under reflect padding; (B, C, H, W) to the same, in place if large."""
     channels, height, width = gradient.shape[1:]
     # Reflection needs more pixels than it adds; at tiny octaves the kernel is cut and summed to one again.
     radius = kernel.shape[0] // 2
@@ -45,7 +50,19 @@ def smooth(gradient: Tensor, kernel: Tensor) -> Tensor:
     kernel = kernel[radius - allowed : radius + allowed + 1, radius - allowed : radius + allowed + 1]
     # First the dtype: not every device takes float64.
     kernel = (kernel / kernel.sum()).to(gradient.dtype).to(gradient.device)
-    padded = F.pad(gradient, (allowed,) * 4, mode="reflect")
     # Under autocast the network may run in bfloat16, but not what is done to its gradient.
     with torch.autocast(gradient.device.type, enabled=False):
+        if height * width > LARGE_PX:
+            return _smooth_by_strips(gradient, kernel, allowed)
+        padded = F.pad(gradient, (allowed,) * 4, mode="reflect")
         return F.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)
+
+
+def _smooth_by_strips(gradient: Tensor, kernel: Tensor, radius: int) -> Tensor:
+    for colour in range(gradient.shape[1]):
+        part = gradient[:, colour : colour + 1]
+        padded = F.pad(part, (radius,) * 4, mode="reflect")
+        for top in range(0, part.shape[2], STRIP_PX):
+            strip = part[:, :, top : top + STRIP_PX]
+            strip.copy_(F.conv2d(padded[:, :, top : top + strip.shape[2] + 2 * radius], kernel[None, None]))
+    return gradient

@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from dreamgan.backbones.features import Extractor, load_extractor, normalise
 from dreamgan.dream import DreamRecipe, parse_layers
-from dreamgan.dream.objectives import layer_scores
 from dreamgan.dream.octaves import enlarge_to
+from dreamgan.dream.scoring import Look, Scorer, score_look
 from dreamgan.dream.shifts import stream
 from dreamgan.errors import UserError
 from dreamgan.losses import (
@@ -40,6 +40,7 @@ _FEATURE_LAYERS = {
     "resnet50": "layer1:0.06,layer2:0.12,layer3:0.3",
     "inception_v3": "mixed0:0.06,mixed3:0.12,mixed5:0.3",
     "googlenet": "inception_3a:0.06,inception_3b:0.12,inception_4c:0.3",
+    "googlenet_bvlc": "inception_3a:0.06,inception_3b:0.12,inception_4c:0.3",
     "mobilenet_v2": "block_3_expand_relu:0.06,block_6_expand_relu:0.12,block_10_expand_relu:0.3",
     "squeezenet1_1": "features.4:0.06,features.7:0.12,features.9:0.3",
 }
@@ -159,6 +160,7 @@ class Pix2Pix(LightningModule):
         self.discriminator = PatchDiscriminator(discriminator_width)
         self.extractor: Extractor | None = None
         self.recipe: DreamRecipe | None = None
+        self.scorer: Scorer | None = None
         self.dream_facts: dict[str, Any] = {}
         self.measures: Measures | None = None
         self._validated: list[dict[str, Tensor]] = []
@@ -181,13 +183,24 @@ class Pix2Pix(LightningModule):
         layers = self.hparams["feature_layers"] or _FEATURE_LAYERS[facts["backbone"]]
         self.feature_weights = dict(parse_layers(layers))
         wanted = [*dict.fromkeys([*self.feature_weights, *self.recipe.layer_names])]
-        self.extractor = load_extractor(facts["backbone"], wanted, weights=self.hparams["backbone_weights"])
+        self.extractor = load_extractor(
+            facts["backbone"],
+            wanted,
+            weights=self.hparams["backbone_weights"],
+            batch_norms=self.recipe.objective.needs_batch_norms,
+        )
         if self.extractor.weights_sha256 != facts["weights_sha256"]:
             raise UserError(
                 f"the dataset was dreamed with {facts['backbone']} weights of sha256 {facts['weights_sha256'][:12]}…, "
                 f"these are {self.extractor.weights_sha256[:12]}…; give --model.backbone_weights FILE"
             )
         self.extractor.to(self.device)
+        if not self.recipe.objective.stands_alone:
+            raise UserError(
+                f"the objective {self.recipe.objective} needs more than a picture; a GAN cannot train on it"
+            )
+        # The photos are for objectives that choose on them, which have just been refused.
+        self.scorer = Scorer(self.recipe.objective.in_training(-1), self.extractor, torch.zeros(1, 3, 32, 32))
         self.dream_facts = {**facts, "layers": list(facts["layers"])}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -318,7 +331,7 @@ class Pix2Pix(LightningModule):
 
     def _terms(self, dreams: Tensor, generated: Tensor) -> dict[str, Tensor]:
         """The weighted terms of the generator's loss, without the adversarial one."""
-        if self.extractor is None or self.recipe is None:
+        if self.extractor is None or self.recipe is None or self.scorer is None:
             raise RuntimeError("setup() has not run")
         weights = self.hparams
         view = RandomView.draw()
@@ -331,11 +344,12 @@ class Pix2Pix(LightningModule):
         }
         for layer, weight in self.feature_weights.items():
             terms[f"feature_{layer}"] = weight * relative_feature_l1(features, target, layer)
-        scores, target_scores = (layer_scores(activations, self.recipe) for activations in (features, target))
+        looks = (Look(activations, known=self.scorer.known) for activations in (features, target))
+        scores, target_scores = (score_look(look, self.scorer.objective) for look in looks)
         terms["objective"] = weights["objective_weight"] * log_objective_gap(scores, target_scores)
         layer = self.extractor.deepest(self.recipe.layer_names)
-        objective = self.recipe.objective
-        local, target_local = (local_objective(activations[layer], objective) for activations in (features, target))
+        kind = "l2" if any(term.kind == "l2" for term in self.recipe.objective) else "mean"
+        local, target_local = (local_objective(activations[layer], kind) for activations in (features, target))
         terms["local_objective"] = weights["local_weight"] * log_objective_gap(local, target_local)
         return terms
 

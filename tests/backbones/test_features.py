@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from dreamgan.backbones import Extractor, load_extractor, weights
-from dreamgan.backbones.features import cut, fold_batch_norm
+from dreamgan.backbones.features import cut, expose_batch_norms, fold_batch_norm
+from dreamgan.backbones.googlenet_bvlc import GoogLeNetBVLC
 from dreamgan.backbones.registry import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, build_network, resolve_layer
 from dreamgan.errors import UserError
 
 BLOCKS = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
 
-# Layer name → (module of torchvision's own network, which of its calls): the value is that module's output.
+# Layer name → (module of the whole network, which of its calls): the value is that module's output.
 LAYERS: dict[str, dict[str, tuple[str, int]]] = {
     "vgg16": {
         "conv1_1": ("features.0", 0),
@@ -77,6 +78,19 @@ LAYERS: dict[str, dict[str, tuple[str, int]]] = {
         "inception5b": ("inception5b", 0),
         "loss3/classifier": ("fc", 0),
     },
+    "googlenet_bvlc": {
+        "conv1/7x7_s2": ("conv1", 0),
+        "conv1.conv": ("conv1.conv", 0),
+        "pool1/norm1": ("norm1", 0),
+        "conv2/3x3": ("conv3", 0),
+        "conv2/norm2": ("norm2", 0),
+        "inception_3b/5x5_reduce": ("inception3b.branch3.0", 0),
+        "inception_4c": ("inception4c", 0),
+        "inception_4c/5x5": ("inception4c.branch3.1", 0),
+        "inception4c.branch2.1.conv": ("inception4c.branch2.1.conv", 0),
+        "inception_4d/pool": ("inception4d.branch4.0", 0),
+        "loss3/classifier": ("fc", 0),
+    },
     "mobilenet_v2": {
         "Conv1_relu": ("features.0", 0),
         "expanded_conv_depthwise_relu": ("features.1.conv.0", 0),
@@ -108,10 +122,11 @@ LAYERS: dict[str, dict[str, tuple[str, int]]] = {
 
 @functools.cache
 def reference(name: str) -> nn.Module:
-    """torchvision's own network with random weights and batch-norm statistics; VGG without its head."""
+    """The whole network with random weights and batch-norm statistics, torchvision's own if it has it; no VGG heads."""
     options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
     with torch.device("meta"):
-        network: nn.Module = get_model(name, weights=None, **options)
+        build: Any = GoogLeNetBVLC if name == "googlenet_bvlc" else functools.partial(get_model, name, weights=None)
+        network: nn.Module = build(**options)
     if name.startswith("vgg"):
         network.classifier = nn.Identity()
     network.to_empty(device="cpu")
@@ -165,7 +180,7 @@ def images(size_px: int = 96, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_kind_of_name_gives_what_a_hook_on_torchvision_sees(name: str) -> None:
+def test_every_kind_of_name_gives_what_a_hook_on_the_whole_network_sees(name: str) -> None:
     expected = hooked(double(name), LAYERS[name], images())
     with torch.no_grad():
         found = unfolded(name, list(LAYERS[name]))(images())
@@ -197,7 +212,7 @@ def test_folding_batch_norm_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_load_from_a_file_agrees_with_torchvision(name: str, tmp_path: Path) -> None:
+def test_load_from_a_file_agrees_with_the_whole_network(name: str, tmp_path: Path) -> None:
     save_file(reference(name).state_dict(), tmp_path / "w.safetensors")
     found = load_extractor(name, list(LAYERS[name]), weights=tmp_path / "w.safetensors")
     expected = hooked(reference(name), LAYERS[name], images(dtype=torch.float32))
@@ -292,6 +307,7 @@ def test_it_can_be_copied_made_double_and_stays_in_evaluation_mode() -> None:
         ("inception_v3", "mixed10", 75),
         ("squeezenet1_1", "fire9", 17),
         ("resnet50", "fc", 1),
+        ("googlenet_bvlc", "inception_4c", 15),
     ],
 )
 def test_the_smallest_size_is_found_and_held(name: str, layer: str, min_size_px: int) -> None:
@@ -358,3 +374,178 @@ def test_a_layer_that_the_file_does_not_reach_is_refused_by_name(shared_dir: Pat
     expected = f"layer 'mixed9' needs the weights of Mixed_7b, which {path.name} lacks"
     with pytest.raises(UserError, match=expected):
         load_extractor("inception_v3", ["mixed7", "mixed9"], weights=path)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_a_head_with_one_value_per_class(name: str) -> None:
+    spec = BACKBONES[name]
+    network = cut(build_network(spec, classes=365), {"head": resolve_layer(spec, "head")})
+    logits = network(torch.empty(2, 3, 224, 224, device="meta"))["head"]
+    assert logits.shape == ((2, 365, 13, 13) if name == "squeezenet1_1" else (2, 365))
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.startswith(("vgg", "squeezenet"))])
+def test_the_head_gives_the_networks_own_answer(name: str) -> None:
+    with torch.no_grad():
+        expected, found = double(name)(images()), unfolded(name, ["head"])(images())["head"]
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_head_of_squeezenet_is_before_its_relu() -> None:
+    with torch.no_grad():
+        found, answer = unfolded("squeezenet1_1", ["head"])(images())["head"], double("squeezenet1_1")(images())
+    assert found.min() < 0
+    torch.testing.assert_close(found.relu().mean((2, 3)), answer, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "lacking", "needed"),
+    [
+        ("googlenet_bvlc", "loss3/classifier", "fc.", "fc"),
+        ("mobilenet_v2", "classifier.1", "classifier.", "classifier"),
+    ],
+)
+def test_a_file_without_a_head_is_refused_where_the_head_is_wanted(
+    name: str, layer: str, lacking: str, needed: str, tmp_path: Path
+) -> None:
+    state = {key: value for key, value in reference(name).state_dict().items() if not key.startswith(lacking)}
+    save_file(state, tmp_path / "w.safetensors")
+    early = "features.3" if name == "mobilenet_v2" else "conv1"
+    for head in ("head", layer):
+        expected = f"layer '{head}' needs the weights of {needed}, which w.safetensors lacks"
+        with pytest.raises(UserError, match=expected):
+            load_extractor(name, [early, head], weights=tmp_path / "w.safetensors")
+
+
+def test_widths_are_those_of_the_answers(tmp_path: Path) -> None:
+    state = reference("mobilenet_v2").state_dict()
+    state |= {"classifier.1.weight": torch.zeros(7, 1280), "classifier.1.bias": torch.zeros(7)}
+    save_file(state, tmp_path / "w.safetensors")
+    layers = ["head", "flatten", "block_6_expand_relu", "features.0", "block_2_add"]
+    extractor = load_extractor("mobilenet_v2", layers, weights=tmp_path / "w.safetensors")
+    found = extractor(images(64, torch.float32))
+    assert extractor.widths == {layer: found[layer].shape[1] for layer in layers}
+    assert list(extractor.widths.values()) == [7, 1280, 192, 32, 24]
+
+
+# Backbone → a layer, and how many batch norms it takes to get there.
+NORMS = {
+    "resnet50": ("layer1", 1 + 3 * 3 + 1),
+    "inception_v3": ("mixed0", 5 + 7),
+    "googlenet": ("inception_3a", 3 + 6),
+    "mobilenet_v2": ("block_2_add", 2 + 1 + 3 + 3),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_exposed_batch_norms_give_their_inputs_and_statistics_and_change_no_layer(name: str, tmp_path: Path) -> None:
+    layer, count = NORMS[name]
+    network = double(name)
+    save_file(reference(name).state_dict(), tmp_path / "w.safetensors")
+    extractor = load_extractor(name, [layer, "head"], weights=tmp_path / "w.safetensors", batch_norms=True).double()
+    shallow = load_extractor(name, [layer], weights=tmp_path / "w.safetensors", batch_norms=True).double()
+
+    inputs: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Any:
+        def hook(module: nn.Module, seen: tuple[Tensor, ...]) -> None:
+            inputs[f"bn:{path}"] = seen[0].clone()
+
+        return hook
+
+    for path, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(keep(path))
+    expected = hooked(network, {"head": (BACKBONES[name].head, 0)}, images())
+    with torch.no_grad():
+        found, plain = extractor(images()), unfolded(name, [layer, "head"])(images())
+
+    # All that the whole network runs in evaluation mode (so not the auxiliary heads), in the order of running.
+    assert list(inputs) == [f"bn:{path}" for path in extractor.batch_norm_statistics]
+    assert list(shallow.batch_norm_statistics) == list(extractor.batch_norm_statistics)[:count]
+    assert extractor.layers == (layer, "head")
+    assert set(found) == {layer, "head", *inputs}
+    assert set(extractor.widths) == set(extractor.layers_by_depth) == {layer, "head"}
+    for key, value in {**plain, **expected, **inputs}.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-10, atol=1e-10)
+    for path, (mean, variance) in extractor.batch_norm_statistics.items():
+        assert torch.equal(mean, network.get_buffer(f"{path}.running_mean"))
+        assert torch.equal(variance, network.get_buffer(f"{path}.running_var"))
+        assert mean.dtype == torch.float64
+        assert mean.shape == (inputs[f"bn:{path}"].shape[1],)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_exposing_batch_norms_changes_nothing_that_folding_answers(name: str) -> None:
+    layer = NORMS[name][0]
+    folded, exposed = unfolded(name, [layer]), unfolded(name, [layer])
+    expose_batch_norms(exposed)
+    fold_batch_norm(folded)
+    fold_batch_norm(exposed)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(exposed(images())[layer], folded(images())[layer], rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_exposed_batch_norms_reach_the_picture() -> None:
+    extractor = load_extractor("mobilenet_v2", ["block_2_add"], weights="random", batch_norms=True)
+    twin = copy.deepcopy(extractor).double()
+    x = images(64).requires_grad_()
+    path = list(twin.batch_norm_statistics)[-1]
+    twin(x)[f"bn:{path}"].square().mean().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert twin.batch_norm_statistics[path][0].dtype == torch.float64
+    assert extractor.batch_norm_statistics[path][0].dtype == torch.float32
+    assert load_extractor("mobilenet_v2", ["block_2_add"], weights="random").batch_norm_statistics == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "deepest"),
+    [
+        ("vgg16", ["relu4_3", "relu3_3"], "relu4_3"),
+        ("squeezenet1_1", ["fire9"], "fire9"),
+        ("googlenet_bvlc", ["inception_4c/output"], "inception_4c/output"),
+        ("resnet50", ["conv1"], "conv1"),
+    ],
+)
+def test_networks_without_batch_norm_have_none_to_expose(name: str, layers: list[str], deepest: str) -> None:
+    another = r"take another backbone \(resnet50, inception_v3, googlenet, mobilenet_v2\)"
+    way_out = "take a deeper layer" if name == "resnet50" else another
+    expected = f"^{name} has no batch norm up to '{deepest}'; {way_out} or leave batch norms out$"
+    with pytest.raises(UserError, match=expected):
+        load_extractor(name, layers, weights="random", batch_norms=True)
+
+
+FOLDED = "the batch norms in {} were folded into its convolutions, their statistics are lost: give a file of {} "
+
+
+def test_folded_batch_norms_of_a_file_are_refused_where_their_statistics_are_wanted(tmp_path: Path) -> None:
+    state = reference("resnet50").state_dict()
+    for key, value in state.items():
+        if key.endswith("running_mean"):
+            state[key] = torch.zeros_like(value)
+        elif key.endswith("running_var"):
+            state[key] = torch.full_like(value, 0.999)
+    save_file(state, tmp_path / "w.safetensors")
+    load_extractor("resnet50", ["layer1"], weights=tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=FOLDED.format("w.safetensors", "resnet50")):
+        load_extractor("resnet50", ["layer1"], weights=tmp_path / "w.safetensors", batch_norms=True)
+    # One norm that was not folded is enough to say something.
+    save_file(state | {"bn1.running_mean": torch.linspace(-1, 1, 64)}, tmp_path / "w.safetensors")
+    extractor = load_extractor("resnet50", ["layer1"], weights=tmp_path / "w.safetensors", batch_norms=True)
+    assert len(extractor.batch_norm_statistics) == 11
+
+
+def test_the_folded_batch_norms_of_the_real_inception_are_refused(shared_dir: Path) -> None:
+    path = shared_dir / "weights" / "inception_v3_to_mixed_7a.fp16.safetensors"
+    with pytest.raises(UserError, match=FOLDED.format(path.name, "inception_v3")):
+        load_extractor("inception_v3", ["mixed5"], weights=path, batch_norms=True)
+
+
+def test_the_head_that_the_real_vgg16_lacks_is_named(shared_dir: Path) -> None:
+    path = shared_dir / "weights" / "vgg16_features.fp16.safetensors"
+    expected = f"layer 'head' needs the weights of classifier, which {path.name} lacks"
+    with pytest.raises(UserError, match=expected):
+        load_extractor("vgg16", ["relu4_3", "head"], weights=path)

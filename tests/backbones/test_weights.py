@@ -125,7 +125,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub" / "checkpoints"
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name, spec in BACKBONES.items() if spec.published])
 def test_an_unreachable_download_says_which_file_to_put_where(name: str, hub: Path) -> None:
     with pytest.raises(UserError) as error:
         load_state(BACKBONES[name], None)
@@ -133,6 +133,23 @@ def test_an_unreachable_download_says_which_file_to_put_where(name: str, hub: Pa
     assert "no route to host" in str(error.value)
     assert str(error.value).endswith(f"put {file} into {hub} or pass --weights FILE")
     assert "\n" not in str(error.value)
+
+
+def test_a_backbone_without_published_weights_asks_for_a_file(hub: Path) -> None:
+    expected = "^googlenet_bvlc has no published weights to download; give your file by --weights FILE$"
+    with pytest.raises(UserError, match=expected):
+        load_state(BACKBONES["googlenet_bvlc"], None)
+
+
+def test_a_file_for_a_backbone_without_published_weights(tmp_path: Path) -> None:
+    spec = BACKBONES["googlenet_bvlc"]
+    shapes = {key: value.shape for key, value in build_network(spec).state_dict().items()}
+    save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, tmp_path / "w.safetensors")
+    found = load_state(spec, tmp_path / "w.safetensors")
+    assert (set(found.state or {}), found.torchvision_published, found.classes) == (set(shapes), False, 1000)
+    # torchvision's GoogLeNet is another network, and the message says whose file this is.
+    with pytest.raises(UserError, match="does not fit googlenet; it fits googlenet_bvlc: unexpected "):
+        load_state(BACKBONES["googlenet"], tmp_path / "w.safetensors")
 
 
 def test_a_damaged_file_in_the_cache_is_to_be_deleted(hub: Path) -> None:

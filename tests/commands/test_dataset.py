@@ -220,7 +220,7 @@ def test_another_configuration_is_refused_with_the_difference_unless_overwritten
     is_refused(
         run(photos, out, "--size", "40", "--layers", "block_6_expand_relu"),
         capsys,
-        "recipe.layers was [['block_2_add', 1.0]], is [['block_6_expand_relu', 1.0]]; size was 32, is 40",
+        "recipe.objective was 'l2(block_2_add)', is 'l2(block_6_expand_relu)'; size was 32, is 40",
         "use --overwrite or another --out",
     )
     is_refused(run(photos, out, "--recipe", "gordic"), capsys, "(recipe was 'distillable', is 'gordic')")

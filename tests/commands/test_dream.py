@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import struct
 import zlib
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image, ImageCms
 
 from dreamgan import __version__, cli
 from dreamgan import dream as engine
-from dreamgan.dream import DreamResult
-from dreamgan.images import load_image
+from dreamgan.dream import DreamRecipe, DreamResult
+from dreamgan.images import load_image, to_unit
 
 MakePhotos = Callable[..., Path]
 FEW = ["--weights", "random", "--recipe", "distillable", "--octaves", "1", "--steps", "1", "--device", "cpu"]
@@ -201,7 +203,7 @@ def test_nothing_to_dream_of(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--backbone", "vgg17"], "vgg16"),
         (["--layers", "block_6_expand_rulu"], "nearest: 'block_6_expand_relu"),
         (["--layers", "block_6_expand_relu:much"], "layer weight 'much'"),
-        (["--layers", "block_6_expand_relu:nan"], "weights of the layers must be finite"),
+        (["--layers", "block_6_expand_relu:nan"], "weights must be finite"),
         (["--layers", ""], "empty layer name"),
         (["--device", "gpu"], "device 'gpu' is not known"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available"),
@@ -224,9 +226,17 @@ def test_nothing_to_dream_of(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_a_value_that_makes_no_sense(
-    flags: list[str], said: str, make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    said: str,
+    make_photos: MakePhotos,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    is_refused(run(make_photos("a.jpg"), tmp_path / "out", *flags), capsys, said)
+    photos = make_photos("a.jpg")
+    (photos / "a.yml").write_text("- no fields")
+    monkeypatch.chdir(tmp_path)
+    is_refused(run(photos, tmp_path / "out", *flags), capsys, said)
     assert not (tmp_path / "out").exists()
 
 
@@ -322,3 +332,176 @@ def test_out_of_memory_with_one_picture_is_an_error(
     monkeypatch.setattr(engine, "dream", never)
     is_refused(run(make_photos("a.png"), tmp_path / "out"), capsys, "out of memory with a single picture")
     assert not (tmp_path / "out").exists()
+
+
+# --- objectives, guides, masks, tiles, noise and recipes in files ----------------------------------------------
+
+
+def info(path: Path) -> dict[str, str]:
+    with Image.open(path) as picture:
+        found = {str(key): str(value) for key, value in picture.info.items()}
+    return {key.removeprefix("dreamgan:"): value for key, value in found.items() if key.startswith("dreamgan:")}
+
+
+def dreamed(folder: Path, name: str = "a.png") -> bytes:
+    return load_image(folder / name).picture.tobytes()
+
+
+def test_an_objective_takes_the_place_of_the_recipes(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos("a.png")
+    text = "channel(block_2_add, 3) + 1e-3*class(tabby) - 0.5*tv()"
+    assert run(photos, tmp_path / "one", "--objective", text) == 0
+    assert run(photos, tmp_path / "other", "--objective=-mean(block_2_add)") == 0
+    said = info(tmp_path / "one" / "a.png")
+    assert json.loads(said["recipe_json"])["objective"] == "channel(block_2_add, 3) + 0.001*class(tabby) - 0.5*tv()"
+    assert said["layers"] == "block_2_add,head"
+    assert dreamed(tmp_path / "one") != dreamed(tmp_path / "other")
+
+
+def test_batch_norms_are_loaded_where_they_are_needed(make_photos: MakePhotos, tmp_path: Path) -> None:
+    assert run(make_photos("a.png"), tmp_path / "out", "--objective", "l2(block_2_add) - 0.1*batch_norm()") == 0
+
+
+def test_a_guide_is_dreamed_after_and_may_have_a_name(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos("a.png")
+    bees, ants = (make_photos(name, size=(70, 50), folder="guides") / name for name in ("bees.jpg", "a,b=c.jpg"))
+    flags = ["--layers", "block_2_add", "--steps", "3"]
+    assert run(photos, tmp_path / "bees", "--recipe", "guided", "--guide", str(bees), *flags) == 0
+    assert run(photos, tmp_path / "ants", "--recipe", "guided", "--guide", str(ants), *flags) == 0
+    assert (
+        run(photos, tmp_path / "named", "--recipe", "guided", "--guide", f" guide = {bees}".replace(" = ", "="), *flags)
+        == 0
+    )
+    assert dreamed(tmp_path / "bees") == dreamed(tmp_path / "named")
+    assert dreamed(tmp_path / "bees") != dreamed(tmp_path / "ants")
+    two = "guided(block_2_add, one) + guided_match(block_2_add, two)"
+    assert run(photos, tmp_path / "two", "--objective", two, "--guide", f"one={bees},two={bees}") == 0
+
+
+def test_a_mask_keeps_the_rest_of_the_photo(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos("a.png", "b.png")
+    mask = Image.new("L", (12, 10), 0)
+    mask.paste(255, (0, 0, 6, 10))
+    mask.save(tmp_path / "mask.png")
+    assert run(photos, tmp_path / "out", "--mask", str(tmp_path / "mask.png"), "--steps", "3") == 0
+    for name in ("a.png", "b.png"):
+        before, after = (load_image(folder / name).picture for folder in (photos, tmp_path / "out"))
+        # The mask of 12 px is stretched over 48, and fades out over the last of its white pixels.
+        right, left = (26, 0, 48, 40), (0, 0, 22, 40)
+        assert after.crop(right).tobytes() == before.crop(right).tobytes()
+        assert after.crop(left).tobytes() != before.crop(left).tobytes()
+
+
+def test_a_mask_of_the_objective_by_name(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos("a.png")
+    Image.new("L", (12, 10), 255).save(tmp_path / "white.png")
+    Image.new("L", (12, 10), 0).save(tmp_path / "black.png")
+    flags = ["--objective", "l2(block_2_add, mask=sky)", "--steps", "2"]
+    assert run(photos, tmp_path / "white", "--mask", f"sky={tmp_path / 'white.png'}", *flags) == 0
+    assert run(photos, tmp_path / "none", "--layers", "block_2_add", "--steps", "2") == 0
+    assert run(photos, tmp_path / "black", "--mask", f"sky={tmp_path / 'black.png'}", *flags) == 0
+    assert dreamed(tmp_path / "white") == dreamed(tmp_path / "none")
+    assert dreamed(tmp_path / "black") == load_image(photos / "a.png").picture.tobytes()
+
+
+def test_large_photos_are_dreamed_in_tiles_unless_told_otherwise(
+    make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos("a.png", size=(1040, 40))
+    seen: list[tuple[int, int]] = []
+    real = engine.dream
+
+    def watched(images: torch.Tensor, extractor: Any, recipe: DreamRecipe, **kwargs: Any) -> DreamResult:
+        seen.append((recipe.tile_px, recipe.tile_overlap_px))
+        return real(images, extractor, recipe, **kwargs)
+
+    monkeypatch.setattr(engine, "dream", watched)
+    for flags in ([], ["--tile", "0"], ["--tile", "64"], ["--tile", "300"], ["--max_side", "1024"]):
+        assert run(photos, tmp_path / "out", "--max_side", "0", *flags) == 0
+    assert seen == [(512, 32), (0, 0), (64, 32), (300, 32), (0, 0)]
+    # What the picture says of itself is what was done.
+    assert json.loads(info(tmp_path / "out" / "a.png")["recipe_json"])["tile_px"] == 0
+    assert run(photos, tmp_path / "out", "--recipe", "tutorial_tiled", "--max_side", "0") == 0
+    assert seen[-1] == (512, 0)
+
+
+def test_tiles_change_the_dream_a_little_only(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos("a.png", size=(150, 90))
+    flags = ["--recipe", "gordic", "--layers", "block_2_add"]
+    assert run(photos, tmp_path / "whole", *flags) == 0
+    assert run(photos, tmp_path / "tiles", *flags, "--tile", "64") == 0
+    photo, whole, tiles = (
+        to_unit(load_image(folder / "a.png").picture) for folder in (photos, tmp_path / "whole", tmp_path / "tiles")
+    )
+    assert not torch.equal(whole, tiles)
+    assert (whole - tiles).abs().mean() < 0.5 * (whole - photo).abs().mean()
+
+
+def test_a_dream_from_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for out, seed in (("one", "3"), ("two", "3"), ("three", "4")):
+        assert run("noise:48x40", tmp_path / out, "--seed", seed) == 0
+    captured = capsys.readouterr()
+    assert "noise: octave 1/1, 48x40 px, score " in captured.out
+    assert captured.err == ""
+    assert files_in(tmp_path / "one") == ["noise.png"]
+    assert load_image(tmp_path / "one" / "noise.png").picture.size == (48, 40)
+    assert dreamed(tmp_path / "one", "noise.png") == dreamed(tmp_path / "two", "noise.png")
+    assert dreamed(tmp_path / "one", "noise.png") != dreamed(tmp_path / "three", "noise.png")
+
+
+@pytest.mark.parametrize(
+    "photos",
+    [
+        "noise:",
+        "noise:48",
+        "noise:48x",
+        "noise:48x31",
+        "noise:-48x40",
+        "noise:4e1x40",
+        "noise:20000x20000",
+        "noise:48X40",
+    ],
+)
+def test_noise_of_no_size(photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = f"'{photos}' is not noise:WIDTHxHEIGHT, like noise:320x240, of at least 32 px a side and at most 100000000"
+    is_refused(run(photos, tmp_path / "out"), capsys, said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_noise_overwrites_dreams_but_no_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("noise:48x40", tmp_path) == 0
+    assert run("noise:48x40", tmp_path) == 0
+    Image.new("RGB", (40, 40)).save(tmp_path / "noise.png")
+    before = (tmp_path / "noise.png").read_bytes()
+    is_refused(run("noise:48x40", tmp_path), capsys, "noise.png' was not written by dreamgan")
+    assert (tmp_path / "noise.png").read_bytes() == before
+
+
+def test_a_printed_recipe_is_a_recipe(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos("a.png")
+    flags = ["--objective", "l2(block_2_add) - 0.1*tv()", "--step_size", "0.02"]
+    assert run(photos, tmp_path / "out", *flags, "--print_recipe", "true") == 0
+    captured = capsys.readouterr()
+    assert not (tmp_path / "out").exists()
+    assert captured.err == ""
+    fields = yaml.safe_load(captured.out)
+    assert fields["objective"] == "l2(block_2_add) - 0.1*tv()"
+    assert (fields["name"], fields["steps"], fields["step_size"]) == ("distillable", [1], [0.02])
+
+    (tmp_path / "printed.yaml").write_text(captured.out)
+    assert run(photos, tmp_path / "one", *flags) == 0
+    assert run(photos, tmp_path / "two", "--recipe", str(tmp_path / "printed.yaml")) == 0
+    assert dreamed(tmp_path / "one") == dreamed(tmp_path / "two")
+    assert info(tmp_path / "one" / "a.png") == info(tmp_path / "two" / "a.png")
+
+
+def test_a_recipe_in_a_file_and_flags_beside_it(make_photos: MakePhotos, tmp_path: Path) -> None:
+    (tmp_path / "soft.yaml").write_text("recipe: google\nstep_size: 1e-3\nobjective: mean(block_2_add)\n")
+    photos = make_photos("a.png")
+    assert run(photos, tmp_path / "out", "--recipe", str(tmp_path / "soft.yaml"), "--layers", "block_3_add") == 0
+    said = info(tmp_path / "out" / "a.png")
+    fields = json.loads(said["recipe_json"])
+    assert said["recipe"] == fields["name"] == "soft"
+    assert (fields["step_size"], fields["objective"], fields["shift_px"]) == ([0.001], "mean(block_3_add)", 32)

@@ -1,7 +1,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import cast
+from types import MappingProxyType
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from dreamgan.backbones import Extractor, load_extractor
 from dreamgan.dream import RECIPES, DreamRecipe, DreamStep, dream, get_recipe, score
 from dreamgan.dream.engine import scale_gradient
-from dreamgan.dream.objectives import layer_scores
+from dreamgan.dream.objectives import l2, mean, tv
 from dreamgan.dream.octaves import enlarge_to, octave_sizes, resize
+from dreamgan.dream.scoring import Look, score_look
 from dreamgan.dream.shifts import jitter_sequence, roll_each, slide, stratified_sequence
 from dreamgan.dream.smoothing import gaussian_kernel, smooth, smoothing_kernel
 
@@ -30,9 +32,23 @@ def photos(
     return F.avg_pool2d(noise, 5, stride=1).to(dtype)
 
 
-def short_recipe(name: str, backbone: str = "squeezenet1_1", octaves: int = 1) -> DreamRecipe:
-    """A named recipe with few octaves, none above the photo, of at most 6 steps."""
-    return get_recipe(name, backbone, octaves=octaves, octaves_above=0, steps=(6,))
+# What tiny pictures and random weights need: maps with an inside, a map that answers, shifts far below the side.
+FOR_TINY: dict[str, dict[str, Any]] = {
+    "keras": {"objective": "l2(features.4, inset=2)"},
+    "styleconv_single": {"objective": "channel(features.9, 2)"},
+    "tutorial_tiled": {"shift_px": 2},
+}
+
+
+def guide(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The guide picture of the recipe ``guided``; the others take no notice of it."""
+    return {"guide": photos(1, 37, 45, seed=77, dtype=dtype)}
+
+
+def short_recipe(name: str, *, octaves: int = 1, steps: int = 6) -> DreamRecipe:
+    """A named recipe with few octaves, none above the photo, and few steps."""
+    changes = FOR_TINY.get(name, {})
+    return get_recipe(name, "squeezenet1_1", octaves=octaves, octaves_above=0, steps=(steps,), **changes)
 
 
 # --- pictures do not depend on their neighbours ----------------------------------------------------------------
@@ -45,8 +61,8 @@ def test_other_neighbours_change_no_bit(name: str) -> None:
     batch, others = photos(3), photos(3, seed=9)
     others[1] = batch[1]
 
-    first = dream(batch, extractor, recipe, photo_ids=["x", "me", "y"]).images
-    second = dream(others, extractor, recipe, photo_ids=["u", "me", "v"]).images
+    first = dream(batch, extractor, recipe, photo_ids=["x", "me", "y"], guides=guide()).images
+    second = dream(others, extractor, recipe, photo_ids=["u", "me", "v"], guides=guide()).images
 
     assert torch.equal(first[1], second[1])
     assert not torch.equal(first[0], second[0])
@@ -60,7 +76,7 @@ def test_batch_size_and_place_do_not_matter(name: str) -> None:
     names = [f"photo {i}" for i in range(8)]
 
     def dreams(of: list[int]) -> Tensor:
-        return dream(batch[of], extractor, recipe, photo_ids=[names[i] for i in of]).images
+        return dream(batch[of], extractor, recipe, photo_ids=[names[i] for i in of], guides=guide()).images
 
     eight = dreams(list(range(8)))
     assert float((eight - batch).abs().mean()) > 0.01
@@ -196,11 +212,14 @@ def test_the_score_rises_by_more_with_more_steps(name: str) -> None:
     recipe = short_recipe(name)
     extractor = extractor_for("squeezenet1_1", recipe.layer_names)
     batch = photos(2)
-    few = get_recipe(name, "squeezenet1_1", octaves=1, octaves_above=0, steps=(2,))
+    few = short_recipe(name, steps=2)
 
-    before = score(batch, extractor, recipe)
-    after_2 = score(dream(batch, extractor, few).images, extractor, recipe)
-    after_6 = score(dream(batch, extractor, recipe).images, extractor, recipe)
+    def scored(images: Tensor) -> Tensor:
+        return score(images, extractor, recipe, guides=guide())
+
+    before = scored(batch)
+    after_2 = scored(dream(batch, extractor, few, guides=guide()).images)
+    after_6 = scored(dream(batch, extractor, recipe, guides=guide()).images)
 
     assert (after_2 > 1.1 * before).all()
     assert (after_6 > 1.1 * after_2).all()
@@ -237,13 +256,10 @@ def test_the_score_is_the_weighted_objective_of_each_picture() -> None:
         return [float(2 * of(a[i]).mean() + 0.5 * of(b[i]).mean()) for i in range(2)]
 
     for space in ("unit", "signed", "imagenet"):
-        l2 = get_recipe("distillable", "squeezenet1_1", layers=layers, space=space)
-        mean_recipe = get_recipe("tutorial", "squeezenet1_1", layers=layers, space=space)
-        assert score(batch, extractor, l2).tolist() == pytest.approx(expected(torch.square), rel=1e-10)
-        assert score(batch, extractor, mean_recipe).tolist() == pytest.approx(expected(lambda t: t), rel=1e-10)
-    averaged = get_recipe("gordic", "squeezenet1_1", layers=layers)
-    halves = [value / 2 for value in expected(torch.square)]
-    assert score(batch, extractor, averaged).tolist() == pytest.approx(halves, rel=1e-10)
+        squares = get_recipe("distillable", "squeezenet1_1", layers=layers, space=space)
+        plain = get_recipe("tutorial", "squeezenet1_1", layers=layers, space=space)
+        assert score(batch, extractor, squares).tolist() == pytest.approx(expected(torch.square), rel=1e-10)
+        assert score(batch, extractor, plain).tolist() == pytest.approx(expected(lambda t: t), rel=1e-10)
 
 
 def test_gradients_flow_through_the_score() -> None:
@@ -258,17 +274,15 @@ def test_gradients_flow_through_the_score() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_scores_of_half_precision_activations_are_float32(dtype: torch.dtype) -> None:
-    recipe = get_recipe("distillable", "squeezenet1_1", layers=(("a", 1.0),))
     # mean(a²) is 90,000: above the range of float16
-    scores = layer_scores({"a": torch.full((2, 4, 3, 3), 300.0, dtype=dtype)}, recipe)
+    scores = score_look(Look({"a": torch.full((2, 4, 3, 3), 300.0, dtype=dtype)}), l2("a"))
 
     assert scores.dtype == torch.float32
     assert scores.tolist() == pytest.approx([90_000, 90_000], rel=0.01)
 
 
 def test_layers_of_the_head_have_a_score() -> None:
-    recipe = get_recipe("distillable", "squeezenet1_1", layers=(("a", 1.0),))
-    assert layer_scores({"a": torch.tensor([[1.0, 3.0], [2.0, 2.0]])}, recipe).tolist() == [5.0, 4.0]
+    assert score_look(Look({"a": torch.tensor([[1.0, 3.0], [2.0, 2.0]])}), l2("a")).tolist() == [5.0, 4.0]
 
 
 # --- the callback ----------------------------------------------------------------------------------------------
@@ -346,6 +360,8 @@ class Dim(nn.Module):
     """A network blind to what is darker than mid-grey: no gradient there, or none that is a number."""
 
     min_size_px = 1
+    layers = ("light",)
+    widths = MappingProxyType({"light": 3})
 
     def __init__(self, *, not_a_number: bool) -> None:
         super().__init__()
@@ -354,17 +370,18 @@ class Dim(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-        light = torch.relu(images * std.view(3, 1, 1) + mean.view(3, 1, 1) - 0.5)
-        # The root's slope at 0 is infinite, the rectifier's 0, and their product no number.
+        above = images * std.view(3, 1, 1) + mean.view(3, 1, 1) - 0.5
+        # A rectifier by a product: the root's slope at 0 is infinite, and 0 times that is no number.
+        light = above * (above > 0)
         return {"light": light.sqrt() if self.not_a_number else light.square()}
 
 
 @pytest.mark.parametrize("not_a_number", [False, True])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_gradient_of_no_use_leaves_its_picture_alone(name: str, not_a_number: bool) -> None:
-    recipe = get_recipe(
-        name, "squeezenet1_1", octaves=1, octaves_above=0, steps=(2,), layers=(("light", 1.0),), objective="mean"
-    )
+    # Without stretching: it would make every picture dark somewhere.
+    few = {"octaves": 1, "octaves_above": 0, "steps": (2,), "stretch": False}
+    recipe = get_recipe(name, "squeezenet1_1", objective=mean("light"), **few)
     extractor = cast(Extractor, Dim(not_a_number=not_a_number))
     bright = 0.6 + 0.4 * photos(3, 20, 24)
     batch = bright.clone()
@@ -387,7 +404,7 @@ def test_a_flat_grey_picture_stays_finite(name: str) -> None:
     extractor = extractor_for("squeezenet1_1", recipe.layer_names)
 
     for grey in (0.0, 0.5, 1.0):
-        images = dream(torch.full((1, 3, 32, 32), grey), extractor, recipe).images
+        images = dream(torch.full((1, 3, 32, 32), grey), extractor, recipe, guides=guide()).images
         assert images.isfinite().all()
         assert images.min() >= 0
         assert images.max() <= 1
@@ -396,11 +413,12 @@ def test_a_flat_grey_picture_stays_finite(name: str) -> None:
 def test_gradients_are_scaled_per_picture() -> None:
     gradient = torch.randn(3, 3, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.3
     gradient[1] *= 1e-6
-    for how in ("zscore", "std", "mean_abs"):
-        scaled, usable = scale_gradient(gradient, how)
+    for how in ("none", "zscore", "std", "mean_abs"):
+        scaled, usable = scale_gradient(gradient.clone(), how)
         assert usable.tolist() == [True, True, True]
         for found, g in zip(scaled, gradient, strict=True):
             expected = {
+                "none": g,
                 "zscore": (g - g.mean()) / g.std(),
                 "std": g / (g.std(correction=0) + 1e-8),
                 "mean_abs": g / g.abs().mean(),
@@ -408,11 +426,11 @@ def test_gradients_are_scaled_per_picture() -> None:
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("how", ["zscore", "std", "mean_abs"])
+@pytest.mark.parametrize("how", ["none", "zscore", "std", "mean_abs"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 0.0])
 def test_gradients_of_no_use_become_zero(how: str, bad: float) -> None:
     gradient = torch.randn(3, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    good, _ = scale_gradient(gradient, how)
+    good, _ = scale_gradient(gradient.clone(), how)
     if bad == 0.0:
         gradient[1] = 0.0
     else:
@@ -423,6 +441,35 @@ def test_gradients_of_no_use_become_zero(how: str, bad: float) -> None:
     assert usable.tolist() == [True, False, True]
     assert (scaled[1] == 0).all()
     assert torch.equal(scaled[[0, 2]], good[[0, 2]])
+
+
+@pytest.mark.parametrize("how", ["none", "zscore", "std", "mean_abs"])
+def test_a_gradient_is_divided_by_the_floor_at_least(how: str) -> None:
+    gradient = torch.randn(2, 3, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradient[1] *= 1e-9
+
+    scaled, usable = scale_gradient(gradient.clone(), how, 1e-3)
+
+    assert usable.tolist() == [True, True]
+    torch.testing.assert_close(scaled[0], scale_gradient(gradient.clone(), how)[0][0], rtol=0, atol=0)
+    small = gradient[1] - gradient[1].mean() if how == "zscore" else gradient[1]
+    torch.testing.assert_close(scaled[1], small if how == "none" else small / 1e-3, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("how", ["none", "zscore", "std", "mean_abs"])
+@pytest.mark.parametrize("tile_px", [0, 64])
+def test_no_gradient_scale_spreads_what_is_no_number(how: str, tile_px: int) -> None:
+    changes: dict[str, Any] = {"gradient_scale": how, "step_size": (1e-4 if how != "none" else 10.0,)}
+    recipe = DreamRecipe(name="x", objective=mean("light"), steps=(3,), tile_px=tile_px, **changes)
+    batch = 0.6 + 0.2 * photos(3, 70, 80)
+    batch[1, :, 20:30, 30:50] = 0.3  # only there the gradient is no number
+
+    result = dream(batch, cast(Extractor, Dim(not_a_number=True)), recipe)
+
+    assert result.skipped_steps.tolist() == [0, 3, 0]
+    torch.testing.assert_close(result.images[1], batch[1], rtol=0, atol=1e-6)
+    assert result.images.isfinite().all()
+    assert (result.images[[0, 2]] != batch[[0, 2]]).any()
 
 
 # --- wrong input -----------------------------------------------------------------------------------------------
@@ -516,14 +563,14 @@ def test_jitter_follows_photo_seed_octave_and_recipe() -> None:
 
 def test_rolls_move_each_picture_by_its_own_and_back() -> None:
     images = photos(3, 6, 7)
-    rolls = torch.tensor([[1, -2], [0, 0], [-32, 5]])
+    rolls = [(1, -2), (0, 0), (-32, 5)]
 
     rolled = roll_each(images, rolls)
 
     assert rolled[0, 0, 1, 0] == images[0, 0, 0, 2]
     assert torch.equal(rolled[1], images[1])
     assert not torch.equal(rolled[2], images[2])
-    assert torch.equal(roll_each(rolled, -rolls), images)
+    assert torch.equal(roll_each(rolled, [(-dy, -dx) for dy, dx in rolls]), images)
 
 
 def test_slides_keep_every_pixel_in_sight() -> None:
@@ -576,6 +623,16 @@ def test_smoothing_flattens_noise_and_mixes_no_channels() -> None:
     assert (smoothed[0, [0, 2]] == 0).all()
 
 
+def test_large_gradients_are_blurred_by_strips_and_no_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient = torch.randn(2, 3, 61, 47, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = smooth(gradient, gaussian_kernel(2.0, 6))
+    monkeypatch.setattr("dreamgan.dream.smoothing.LARGE_PX", 60 * 47)
+    for strip_px in (128, 61, 60, 20, 7, 1):
+        monkeypatch.setattr("dreamgan.dream.smoothing.STRIP_PX", strip_px)
+        strips = smooth(gradient.clone(), gaussian_kernel(2.0, 6))
+        torch.testing.assert_close(strips, whole, rtol=0, atol=1e-14)
+
+
 # --- octaves ---------------------------------------------------------------------------------------------------
 
 
@@ -598,3 +655,389 @@ def test_resizing_to_the_same_size_changes_nothing() -> None:
     images = photos(1, 20, 33)
     assert resize(images, (20, 33)) is images
     torch.testing.assert_close(resize(torch.full((1, 3, 9, 7), 0.3), (20, 33)), torch.full((1, 3, 20, 33), 0.3))
+
+
+# --- a network whose gradient is known -------------------------------------------------------------------------
+
+
+class Slope(nn.Module):
+    """Every pixel by itself; the gradient of the mean is the same everywhere, whatever the picture; all above 0."""
+
+    min_size_px = 1
+    backbone = "slope"
+    layers = ("a",)
+    widths = MappingProxyType({"a": 3})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.tensor([0.6, -0.2, 0.1], dtype=torch.float64), requires_grad=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"a": images * self.factors.view(3, 1, 1) + 2}
+
+
+SLOPE = cast(Extractor, Slope())
+# Of the mean over all values; the network sees (pixels - mean) / std.
+STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)
+GRADIENT = torch.tensor([0.6, -0.2, 0.1], dtype=torch.float64) / STD / 3
+DIRECTION = (GRADIENT / GRADIENT.abs().mean()).view(3, 1, 1)
+
+
+def sloping(**fields: Any) -> DreamRecipe:
+    return DreamRecipe(**{"name": "slope", "objective": mean("a"), "steps": (3,), "step_size": (0.01,), **fields})
+
+
+def climbed(recipe: DreamRecipe, batch: Tensor, **more: Any) -> Tensor:
+    return dream(batch, SLOPE, recipe, **more).images - batch
+
+
+def middling(count: int, height: int = 40, width: int = 48) -> Tensor:
+    """Pictures in which a few steps leave room on both sides."""
+    return 0.3 + 0.4 * photos(count, height, width, dtype=torch.float64)
+
+
+def along(lengths: float | Tensor, batch: Tensor) -> Tensor:
+    return (lengths * DIRECTION).expand_as(batch)
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+def test_step_sizes_and_their_decay_are_what_is_gone() -> None:
+    batch = middling(2)
+    assert_close(climbed(sloping(), batch), along(0.03, batch))
+    assert_close(climbed(sloping(step_decay=0.25), batch), along(0.01 + 0.005 + 0.0025, batch))
+    # From an octave to the next the detail is lost, but not what was gone: "before" gives the detail back.
+    octaves = {"octaves": 3, "steps": (1, 3, 2), "step_size": (0.04, 0.02, 0.01), "reinject_detail": "before"}
+    assert_close(climbed(sloping(**octaves), batch), along(0.04 + 3 * 0.02 + 2 * 0.01, batch))
+    decayed = 0.04 + (0.02 + 0.01 + 0.005) + (0.01 + 0.0025)
+    assert_close(climbed(sloping(**octaves, step_decay=0.25), batch), along(decayed, batch))
+
+
+def test_a_gradient_may_be_taken_as_it_is_and_a_floor_slows_it() -> None:
+    batch = middling(2)
+    pixels = batch[0].numel()
+    as_it_is = (GRADIENT / (40 * 48)).view(3, 1, 1)
+    unscaled = climbed(sloping(gradient_scale="none", step_size=(50.0,)), batch)
+    assert_close(unscaled, (150 * as_it_is).expand_as(batch))
+    size = float(GRADIENT.abs().mean()) * 3 / pixels
+    assert_close(climbed(sloping(gradient_floor=size / 2), batch), along(0.03, batch))
+    assert_close(climbed(sloping(gradient_floor=size * 2), batch), along(0.015, batch))
+
+
+@pytest.mark.parametrize("space", ["unit", "signed", "imagenet"])
+def test_steps_are_in_the_units_of_the_space(space: str) -> None:
+    batch = middling(2)
+    std = {"unit": torch.ones(3).double(), "signed": torch.full((3,), 0.5).double(), "imagenet": STD}[space]
+    # In the space's pixels p, with images = p * std + mean, the gradient is std times that on the images.
+    gradient = GRADIENT * std
+    expected = 0.03 * gradient / gradient.abs().mean() * std
+    assert_close(climbed(sloping(space=space), batch), expected.view(3, 1, 1).expand_as(batch))
+
+
+def test_without_clamp_pixels_may_leave_the_range_on_the_way() -> None:
+    batch = middling(1)
+    there_and_back = {"octaves": 2, "steps": (5, 5), "step_size": (0.2, -0.2), "reinject_detail": "before"}
+    assert_close(climbed(sloping(**there_and_back, clamp=False), batch), torch.zeros_like(batch))
+    assert climbed(sloping(**there_and_back), batch).abs().mean() > 0.05
+    beyond = dream(batch, SLOPE, sloping(step_size=(2.0,), clamp=False)).images
+    assert [float(beyond.min()), float(beyond.max())] == [0, 1]
+
+
+def test_stretching_gives_each_photo_the_whole_range() -> None:
+    batch = middling(3)
+    batch[1] = batch[1] * 0.1 + 0.2
+    batch[2] = 0.7
+    tiny = sloping(stretch=True, step_size=(1e-14,))
+
+    found = dream(batch, SLOPE, tiny).images
+
+    for i in range(2):
+        low, high = batch[i].min(), batch[i].max()
+        assert_close(found[i], (batch[i] - low) / (high - low))
+    assert_close(found[2], batch[2])
+
+
+@pytest.mark.parametrize("reinject", ["none", "before", "after"])
+def test_the_photos_detail_is_given_back_before_or_after_an_octaves_steps(reinject: str) -> None:
+    batch = 0.3 + 0.4 * torch.rand(1, 3, 40, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    blurred = resize(resize(batch, (29, 34)), (40, 48))
+    recipe = DreamRecipe(
+        name="x", objective=l2("a"), octaves=2, steps=(2,), step_size=(1e-14,), reinject_detail=cast(Any, reinject)
+    )
+    scores: list[float] = []
+
+    found = dream(batch, SLOPE, recipe, callback=lambda at: scores.append(float(at.scores[0]))).images
+
+    sharp, soft = (float(score(images, SLOPE, recipe)) for images in (batch, blurred))
+    assert sharp > 1.001 * soft
+    assert scores[2:] == pytest.approx([sharp if reinject == "before" else soft] * 2, rel=1e-9)
+    assert_close(found, blurred if reinject == "none" else batch)
+
+
+# --- where to dream --------------------------------------------------------------------------------------------
+
+
+def corner(height: int = 40, width: int = 48) -> Tensor:
+    """White in a corner, black elsewhere."""
+    mask = torch.zeros(1, 1, height, width, dtype=torch.float64)
+    mask[..., : height // 3, : width // 2] = 1
+    return mask
+
+
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "gordic": {},
+    "keras": {},
+    "tutorial": {"octaves": 3, "octaves_above": 1},
+    "google": {},
+    "distillable": {},
+    "styleconv_multi": {"tile_px": 64, "tile_overlap_px": 8},
+    "tutorial_tiled": {"tile_px": 64},
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_outside_of_the_mask_the_photo_comes_back_bit_for_bit(name: str) -> None:
+    recipe = replace(short_recipe(name, octaves=2, steps=2), **ELSEWHERE[name])
+    extractor = extractor_for("squeezenet1_1", recipe.layer_names)
+    batch = photos(2, 66, 80)
+    here = F.interpolate(corner(66, 80), size=(66, 80))
+
+    dreamed = dream(batch, extractor, recipe, photo_ids=["a", "b"], only_here=here).images
+
+    outside = (here == 0).expand_as(batch)
+    assert torch.equal(dreamed[outside], batch[outside])
+    assert (dreamed - batch)[~outside].abs().mean() > 0.005
+
+
+@pytest.mark.parametrize("shifts", ["none", "jitter", "stratified", "tiles", "jittered tiles"])
+def test_a_soft_mask_is_the_share_of_each_step(shifts: str) -> None:
+    soft = torch.linspace(0, 1, 70, dtype=torch.float64).expand(1, 1, 66, 70)
+    own = torch.cat([soft, soft.flip(3)])
+    batch = middling(2, 66, 70)
+    changes: dict[str, Any] = {"shifts": shifts, "shift_px": 16}
+    if "tiles" in shifts:
+        changes = {
+            "tile_px": 64,
+            "tile_overlap_px": 9,
+            "shifts": "jitter" if "jitter" in shifts else "none",
+            "shift_px": 9,
+        }
+    # Reflected borders count twice under slides: there the gradient is not the same everywhere.
+    border = 16 if shifts == "stratified" else 0
+    inside = (..., slice(border, 66 - border), slice(border, 70 - border))
+
+    for here in (soft, own, soft[0, 0, 0].expand(1, 1, 3, 70)):
+        recipe = sloping(**changes)
+        moved = climbed(recipe, batch, photo_ids=["a", "b"], only_here=here)
+        plain = climbed(recipe, batch, photo_ids=["a", "b"])
+        share = resize(here, (66, 70))
+        assert_close(moved[inside], (plain * share)[inside])
+
+
+def test_a_mask_of_the_objective_follows_the_picture_through_every_shift() -> None:
+    batch, masks = middling(2, 66, 80), {"m": corner(66, 80)}
+    outside = (masks["m"] == 0).expand_as(batch)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"shifts": "jitter", "shift_px": 30},
+        {"shifts": "stratified", "shift_px": 16},
+        {"shifts": "stratified", "shift_px": 16, "shifts_per_step": 3},
+        {"tile_px": 64, "tile_overlap_px": 8},
+        {"tile_px": 64, "shifts": "jitter", "shift_px": 30},
+        {"tile_px": 64, "shifts": "stratified", "shift_px": 16},
+    ]
+    for way in ways:
+        recipe = sloping(objective=l2("a").masked("m"), steps=(4,), **way)
+        moved = climbed(recipe, batch, photo_ids=["a", "b"], masks=masks)
+        assert_close(moved[outside], torch.zeros_like(moved[outside]), 1e-15)
+        assert (moved[~outside] != 0).all(), way
+
+
+@pytest.mark.parametrize("objective", ["guided(a, g, spatial=true)", "l2(a, mask=m)", "l2(a) - 2*norm()"])
+def test_a_roll_changes_nothing_for_a_network_that_sees_single_pixels(objective: str) -> None:
+    batch = middling(2)
+    more = {"guides": {"g": photos(1, 30, 41, seed=4)}, "masks": {"m": corner()}, "photo_ids": ["a", "b"]}
+    still = climbed(sloping(objective=objective), batch, **more)
+    assert_close(climbed(sloping(objective=objective, shifts="jitter", shift_px=20), batch, **more), still)
+    assert still.abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("overlap", [0, 10])
+@pytest.mark.parametrize("objective", ["l2(a)", "l2(a, mask=m)", "guided(a, g)", "guided_match(a, g)", "l2(a)-norm()"])
+def test_tiles_change_nothing_for_a_network_that_sees_single_pixels(objective: str, overlap: int) -> None:
+    batch = middling(2, 70, 150)
+    more = {"guides": {"g": photos(1, 30, 41, seed=4)}, "masks": {"m": corner(70, 150)}, "photo_ids": ["a", "b"]}
+    for scale in ("none", "mean_abs"):
+        recipe = sloping(objective=objective, gradient_scale=scale, step_size=(200.0 if scale == "none" else 0.01,))
+        whole = climbed(recipe, batch, **more)
+        tiled = replace(recipe, tile_px=64, tile_overlap_px=overlap, shifts="jitter", shift_px=50)
+        assert_close(climbed(tiled, batch, **more), whole)
+        assert whole.abs().mean() > 1e-3
+
+
+# --- pictures that have reached their goal ---------------------------------------------------------------------
+
+
+def test_only_the_picture_that_reached_the_goal_stops_and_in_each_octave_anew() -> None:
+    recipe = sloping(objective=l2("a"), octaves=2, steps=(6,), reinject_detail="before")
+    batch = middling(3)
+    batch[1] = 0.4 * batch[1]
+    heard: list[DreamStep] = []
+    dream(batch, SLOPE, recipe, callback=heard.append)
+    rising = torch.stack([at.scores for at in heard])  # (12, 3)
+    # Where picture 0 is with the third step of the first octave; the others may be anywhere.
+    goal = float(rising[2, 0]) - 1e-9
+    assert (rising[:, 1] < goal).all()
+
+    heard.clear()
+    result = dream(batch, SLOPE, replace(recipe, stop_at=goal), callback=heard.append)
+    scores = torch.stack([at.scores for at in heard])
+
+    assert len(heard) == 12  # as long as one picture goes on
+    assert torch.equal(scores[:, 1], rising[:, 1])
+    first = scores[:, 0]
+    # The step that finds it there is still taken; then it stays.
+    assert torch.equal(first[:4], rising[:4, 0])
+    assert torch.equal(first[4:6], first[3].expand(2))
+    # The next octave begins above the goal: one step.
+    assert first[6] > goal
+    assert first[7] > first[6]
+    assert torch.equal(first[8:], first[7].expand(4))
+    assert result.skipped_steps.tolist() == [0, 0, 0]
+    # And a picture that has stopped is as one that was told to take so many steps.
+    alone = dream(batch[:1], SLOPE, replace(recipe, steps=(3, 1)))
+    assert_close(result.images[:1], alone.images)
+
+
+def test_an_octave_ends_when_all_have_reached_their_goal() -> None:
+    batch = middling(2)
+    heard: list[tuple[int, int]] = []
+    recipe = sloping(octaves=3, steps=(5,), stop_at=-100.0)
+
+    dream(batch, SLOPE, recipe, callback=lambda at: heard.append((at.octave, at.step)))
+
+    assert heard == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_stopped_picture_with_a_useless_gradient_is_not_counted_as_skipped() -> None:
+    batch = 0.6 + 0.4 * photos(2, 20, 24)
+    batch[1] = 0.3
+    recipe = DreamRecipe(name="x", objective=mean("light") + 0 * tv(), steps=(5,), stop_at=-1.0)
+    result = dream(batch, cast(Extractor, Dim(not_a_number=False)), recipe)
+    assert result.skipped_steps.tolist() == [0, 1]
+
+
+# --- octaves that are dropped ----------------------------------------------------------------------------------
+
+
+def test_dropped_octaves_take_their_weights_steps_and_sizes_with_them() -> None:
+    batch = middling(1, 20, 24)  # 10 px at the first octave
+    recipe = sloping(
+        objective="mean(a, octaves=1/-1) + 0*l2(a)", octaves=2, octave_scale=2.0, steps=(9, 2), step_size=(0.9, 0.01)
+    )
+    heard: list[tuple[int, int, int]] = []
+
+    result = dream(batch, SLOPE, recipe, callback=lambda at: heard.append((at.octave, at.step, at.steps)))
+
+    assert result.dropped_octaves == 1
+    assert heard == [(1, 0, 2), (1, 1, 2)]
+    assert_close(result.images - batch, along(-0.02, batch))
+
+
+# --- the metric of the step ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"colour_decorrelation": True}, {"spectrum_power": 1.0}, {"spectrum_power": 0.5}])
+@pytest.mark.parametrize("name", ["tutorial", "gordic", "distillable"])
+def test_another_metric_gives_another_dream_that_rises_too(name: str, change: dict[str, Any]) -> None:
+    recipe = short_recipe(name)
+    extractor = extractor_for("squeezenet1_1", recipe.layer_names)
+    batch = photos(2)
+
+    plain = dream(batch, extractor, recipe).images
+    other = dream(batch, extractor, replace(recipe, **change)).images
+
+    assert (plain - other).abs().mean() > 0.005
+    assert (score(other, extractor, recipe) > 1.1 * score(batch, extractor, recipe)).all()
+    # Colours that go together, or coarse shapes: what the metric favours.
+    if "spectrum_power" in change:
+        assert grain(other - batch) < grain(plain - batch)
+    else:
+        assert colourfulness(other - batch) < colourfulness(plain - batch)
+
+
+def grain(change: Tensor) -> float:
+    """How much of a change is finer than 4 px."""
+    fine = change - F.avg_pool2d(change, 5, stride=1, padding=2, count_include_pad=False)
+    return float(fine.std() / change.std())
+
+
+def colourfulness(change: Tensor) -> float:
+    return float((change - change.mean(dim=1, keepdim=True)).std() / change.std())
+
+
+# --- pictures do not depend on their neighbours, whatever is asked ---------------------------------------------
+
+SPATIAL = "guided(features.7, guide, spatial=true)"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "none": {"gradient_scale": "none", "step_size": 0.5},
+    "zscore": {"gradient_scale": "zscore"},
+    "std": {"gradient_scale": "std"},
+    "mean_abs": {"gradient_scale": "mean_abs", "gradient_floor": 1e-4},
+    "tiles": {"tile_px": 64, "tile_overlap_px": 8},
+    "jittered tiles": {"tile_px": 64, "shifts": "jitter", "shift_px": 40},
+    "stratified tiles": {"tile_px": 64, "shifts": "stratified", "shift_px": 16, "shifts_per_step": 2},
+    "guide": {"objective": "guided(features.7, guide)"},
+    "guide of each octave": {"objective": "guided(features.7, guide, per_octave=true)"},
+    "guide of each location": {
+        "objective": "guided(features.7, guide, spatial=true)",
+        "shifts": "jitter",
+        "shift_px": 9,
+    },
+    "tiled guide": {"objective": "guided(features.7, guide, spatial=true)", "tile_px": 64},
+    "matched guide": {"objective": "guided_match(features.7, guide)", "shifts": "stratified", "shift_px": 16},
+    "chosen maps": {"objective": "select_max(features.7, 3) - select_min(features.7, 3)"},
+    "masks": {"objective": "l2(features.7, mask=own) + l2(features.7, mask=shared)", "shifts": "jitter", "shift_px": 9},
+    "regularisers": {"objective": "l2(features.7) - 0.1*tv() - 0.1*norm()"},
+    "metric": {"colour_decorrelation": True, "spectrum_power": 0.7},
+    "goal": {"stop_at": 0.5, "clamp": False, "stretch": True},
+}
+
+
+def variant(name: str) -> DreamRecipe:
+    fields = {"objective": "l2(features.7)", "octaves": 1, "octaves_above": 0, "steps": 5, **VARIANTS[name]}
+    return get_recipe("tutorial", "squeezenet1_1", **fields)
+
+
+def dreamed_variant(name: str, batch: Tensor, of: list[int], dtype: torch.dtype) -> Tensor:
+    recipe = variant(name)
+    own = torch.rand(8, 1, 5, 5, generator=torch.Generator().manual_seed(2)).to(dtype)
+    return dream(
+        batch[of].to(dtype),
+        extractor_for("squeezenet1_1", recipe.layer_names, dtype),
+        recipe,
+        photo_ids=[f"photo {i}" for i in of],
+        guides=guide(dtype),
+        masks={"own": own[of], "shared": own[:1]},
+        only_here=own[of] + 0.1 if name == "masks" else None,
+    ).images
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_batch_size_and_place_do_not_matter_whatever_is_asked(name: str) -> None:
+    batch = photos(8, 66, 70, dtype=torch.float64)
+    eight = dreamed_variant(name, batch, list(range(8)), torch.float64)
+    assert (eight - batch).abs().mean(dim=(1, 2, 3)).min() > 0.001
+    for of in ([5], [2, 1, 0]):
+        torch.testing.assert_close(dreamed_variant(name, batch, of, torch.float64), eight[of], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_other_neighbours_change_no_bit_whatever_is_asked(name: str) -> None:
+    batch, others = photos(3, 66, 70), photos(3, 66, 70, seed=9)
+    others[1] = batch[1]
+    first, second = (dreamed_variant(name, images, [0, 1, 2], torch.float32) for images in (batch, others))
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(first[0], second[0])
