@@ -1,4 +1,4 @@
-"""The console command `dreamgan dream | dataset | train | sample`; the scripts call the same functions."""
+"""The console command `dreamgan COMMAND`: dream, dataset, train, sample ...; the scripts call the same functions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ usage: dreamgan COMMAND ...
   train        train a generator on such a dataset (Lightning's command line: fit, validate ...)
   sample       dream photos in one pass of a trained generator
   quickstart   all of it on sample photos and small defaults, in some minutes
+  reproduce    run an experiment of one of the papers: layers, juit, styleconv or bedtime
   bench_dream  time the dream engine against the arithmetic floor of this machine
 
 dreamgan COMMAND --help says more; dreamgan --version says the version."""
@@ -52,6 +53,12 @@ def _quickstart(args: list[str]) -> None:
     _call("quickstart", quickstart, args)
 
 
+def _reproduce(args: list[str]) -> None:
+    from dreamgan.commands.reproduce import reproduce
+
+    _call("reproduce", reproduce, args)
+
+
 def _bench_dream(args: list[str]) -> None:
     from dreamgan.bench.dream import bench_dream
 
@@ -64,6 +71,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
     "sample": _sample,
     "quickstart": _quickstart,
+    "reproduce": _reproduce,
     "bench_dream": _bench_dream,
 }
 

@@ -50,8 +50,8 @@ def dream(
     Objectives: a weighted sum of mean(LAYER), l2(LAYER), channel(LAYER, MAP), maps(LAYER, MAP, ...),
     neuron(LAYER, MAP, Y, X), class(NAME or INDEX), guided(LAYER, GUIDE), guided_match(LAYER, GUIDE),
     select_max(LAYER, COUNT), select_min(LAYER, COUNT), tv(), norm(), batch_norm(). All of it is maximised; put a minus
-    before what shall become small (the first one so: --objective="-l2(LAYER)"). Options: mask=NAME, octaves=1/0.5/0 (weights, coarse to fine), and for guided
-    spatial=true and per_octave=true.
+    before what shall become small (where it comes first: --objective="-l2(LAYER)"). Options: mask=NAME,
+    octaves=1/0.5/0 (weights, coarse to fine), and for guided spatial=true and per_octave=true.
 
     Args:
         photos: A picture, a folder of pictures (sub-folders included), or noise:WIDTHxHEIGHT to dream from noise.
@@ -197,6 +197,7 @@ def dream(
                 return result.images.cpu()
 
             dreams = joined(halving(run, len(group)))
+            del images, run  # saving large pictures takes as much memory again
             facts["recipe_json"] = tiled.to_json()
             save_dreams(group, dreams, lambda job: {**facts, "photo": printable(job.source.name)})
             done += len(group)

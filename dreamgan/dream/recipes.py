@@ -42,6 +42,8 @@ _FOUR_LAYERS = {
     "mobilenet_v2": ("block_6_expand_relu", "block_8_expand_relu", "block_10_expand_relu", "block_12_expand_relu"),
     "squeezenet1_1": ("features.7", "features.9", "features.10", "features.11"),
 }
+# Maps of those layers that make a clear figure; 13 elsewhere.
+_ONE_MAP = {"vgg16": 240, "inception_v3": 100, "googlenet_bvlc": 150, "squeezenet1_1": 60, "mobilenet_v2": 300}
 _LOW_LAYERS = {
     "vgg16": ("block2_conv2", "block3_conv1", "block3_conv2"),
     "vgg19": ("block2_conv2", "block3_conv1", "block3_conv2"),
@@ -223,7 +225,7 @@ def styleconv_single(backbone: str) -> DreamRecipe:
     """
     return DreamRecipe(
         name="styleconv_single",
-        objective=channel(_ONE_LAYER[backbone], 13),
+        objective=channel(_ONE_LAYER[backbone], _ONE_MAP.get(backbone, 13)),
         space="signed",
         octaves=3,
         octave_scale=1.4,
@@ -248,9 +250,11 @@ def guided_dream(backbone: str) -> DreamRecipe:
     Source: Pap, Horváth, Gyöngyössy, *Bedtime Story*: "the normalised sum of activation of each map in a layer is used
     as a weight".
 
-    Differs: the paper leaves steps and octaves open; they are those of ``google``.
+    Differs: the paper leaves steps and octaves open; they are those of ``google``. In MobileNetV2 the layer is a later
+    one: in ``block_10`` the heaviest maps are those that any picture excites, and others gain more.
     """
-    return dataclasses.replace(google(backbone), name="guided", objective=guided(_ONE_LAYER[backbone], "guide"))
+    layer = "block_12_expand_relu" if backbone == "mobilenet_v2" else _ONE_LAYER[backbone]
+    return dataclasses.replace(google(backbone), name="guided", objective=guided(layer, "guide"))
 
 
 def distillable(backbone: str) -> DreamRecipe:

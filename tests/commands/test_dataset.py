@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from dreamgan import cli
+from dreamgan.backbones import load_extractor
 from dreamgan.commands.dataset import _begun_threads, make_dataset
 from dreamgan.data import pairs
 from dreamgan.devices import default_batch
-from dreamgan.dream import DreamResult, dream, score
-from dreamgan.images import load_image
+from dreamgan.dream import DreamRecipe, DreamResult, dream, score
+from dreamgan.images import load_image, to_unit
 
 MakePhotos = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,6 +157,8 @@ def test_hold_out_takes_a_class_whole(make_photos: MakePhotos, tmp_path: Path) -
         (["--recipe", "distilable"], "nearest: 'distillable'"),
         (["--backbone", "mobilnet"], "mobilenet_v2"),
         (["--layers", "block_99"], "block_99"),
+        (["--objective", "l2(block_2_add)"], "give layers or an objective, not both"),
+        (["--recipe", "none.yaml"], "recipe file 'none.yaml' cannot be read: No such file"),
         (["--device", "tpu"], "device 'tpu'"),
         (["--precision", "64"], "--precision: '64' is not one of"),
         (["--weights", "none.pth"], "weights file 'none.pth' does not exist"),
@@ -172,6 +175,56 @@ def test_a_value_that_makes_no_sense(
     photos = make_photos("cat/a.jpg", "dog/b.jpg")
     is_refused(run(photos, tmp_path / "out", *flags), capsys, said)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ("l2(block_2_add", "expected ')' after l2("),
+        ("channel(block_2_add, 24)", "there is no map 24; block_2_add has 24 maps, 0 to 23"),
+        ("tv()", "the objective needs a layer"),
+        ("class(1000)", "class 1000 is out of range"),
+        *(
+            (text, f"the objective {text} needs guides, masks or a choice made on each photo")
+            for text in (
+                "guided(block_2_add, bees)",
+                "guided_match(block_2_add, bees)",
+                "l2(block_2_add) + mean(block_2_add, mask=sky)",
+                "select_max(block_2_add, 3)",
+            )
+        ),
+    ],
+)
+def test_an_objective_that_a_dataset_cannot_have(
+    objective: str, said: str, make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos("a.jpg", "b.jpg")
+    flags = [flag for flag in FEW if flag not in ("--layers", "block_2_add")]
+    code = cli.main(
+        ["dataset", "--photos", str(photos), "--out", str(tmp_path / "out"), *flags, "--objective", objective]
+    )
+    is_refused(code, capsys, said)
+    code = cli.main(["dataset", "--photos", str(photos), "--out", str(tmp_path / "out"), *flags, "--recipe", "guided"])
+    is_refused(code, capsys, "needs guides, masks or a choice made on each photo", "use it with dreamgan dream")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_of_another_objective(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    flags = [flag for flag in FEW if flag not in ("--layers", "block_2_add")]
+    objective = "l2(block_2_add) + 0.01*class(tabby) - 0.1*tv() - 0.0001*batch_norm()"
+    command = ["dataset", "--photos", str(photos), "--out", str(out), *flags, "--objective", objective]
+    assert cli.main(command) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["recipe"]["objective"] == objective
+    rows = [row for split in ("train", "test") for row in pairs.load_pairs(out, split)]
+    assert {row["layers"] for row in rows} == {"block_2_add,head"}
+    recipe = DreamRecipe.from_json(json.dumps(config["recipe"]))
+    extractor = load_extractor("mobilenet_v2", recipe.layer_names, weights="random", batch_norms=True)
+    for row in rows:
+        assert row["score_after"] > row["score_before"]
+        found = float(score(to_unit(row["photo"])[None], extractor, recipe))
+        assert row["score_before"] == pytest.approx(found, rel=1e-4)
 
 
 def test_no_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

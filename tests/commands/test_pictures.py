@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from dreamgan.commands import pictures
-from dreamgan.commands.pictures import Job, is_utf8, loaded_batches, plan, printable, write_rejects
+from dreamgan.commands.pictures import (
+    Job,
+    is_utf8,
+    loaded_batches,
+    named_pictures,
+    noise_size,
+    plan,
+    printable,
+    write_rejects,
+)
 from dreamgan.errors import UserError
 from dreamgan.images import load_image, save_png
 
@@ -177,3 +186,33 @@ def test_a_full_disk_leaves_no_half_list(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space"):
         write_rejects([("a.jpg", "is empty")], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_of_a_flag(make_photos: MakePhotos, tmp_path: Path) -> None:
+    folder = make_photos("a.png", "b.jpg", "c=d,e=f.png", size=(100, 60))
+    a, b, odd = (str(folder / name) for name in ("a.png", "b.jpg", "c=d,e=f.png"))
+
+    def sizes(text: str | None, max_side: int = 0) -> dict[str, tuple[int, int]]:
+        return {name: picture.size for name, picture in named_pictures(text, "guide", max_side).items()}
+
+    assert sizes(None) == {}
+    assert sizes(a) == {"guide": (100, 60)}
+    assert sizes(a, 50) == {"guide": (50, 30)}
+    assert sizes(f"sky={a}, sea ={b}") == {"sky": (100, 60), "sea": (100, 60)}
+    # A file may hold what stands between names.
+    assert sizes(odd) == {"guide": (100, 60)}
+    assert named_pictures(f"one={a},two={b}", "", 0)["two"].tobytes() == load_image(Path(b)).picture.tobytes()
+
+
+@pytest.mark.parametrize("text", ["none.png", "sky=none.png", "", "sky=", "a.png,none.png"])
+def test_pictures_of_a_flag_that_are_none(text: str, make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_photos("a.png"))
+    with pytest.raises(UserError, match=r"none.png' does not exist|'\.' is a folder, not a picture") as caught:
+        named_pictures(text, "guide", 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_noise_has_width_and_height_the_other_way_round() -> None:
+    assert noise_size("noise:320x240") == (240, 320)
+    assert noise_size("noise.png") is None
+    assert noise_size("folder/noise:320x240") is None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dreamgan.backbones import Extractor, load_extractor
 from dreamgan.dream import RECIPES, DreamRecipe, DreamStep, dream, get_recipe, score
 from dreamgan.dream.engine import scale_gradient
-from dreamgan.dream.objectives import l2, mean, tv
+from dreamgan.dream.objectives import l2, mean
 from dreamgan.dream.octaves import enlarge_to, octave_sizes, resize
 from dreamgan.dream.scoring import Look, score_look
 from dreamgan.dream.shifts import jitter_sequence, roll_each, slide, stratified_sequence
@@ -923,10 +923,12 @@ def test_an_octave_ends_when_all_have_reached_their_goal() -> None:
 
 def test_a_stopped_picture_with_a_useless_gradient_is_not_counted_as_skipped() -> None:
     batch = 0.6 + 0.4 * photos(2, 20, 24)
-    batch[1] = 0.3
-    recipe = DreamRecipe(name="x", objective=mean("light") + 0 * tv(), steps=(5,), stop_at=-1.0)
+    batch[1] = 0.3  # nothing to be seen there: it has reached the goal, 0, from the start
+    recipe = DreamRecipe(name="x", objective=-mean("light"), steps=(5,), step_size=(1e-5,), stop_at=-1e-6)
     result = dream(batch, cast(Extractor, Dim(not_a_number=False)), recipe)
     assert result.skipped_steps.tolist() == [0, 1]
+    unstopped = dream(batch, cast(Extractor, Dim(not_a_number=False)), replace(recipe, stop_at=None))
+    assert unstopped.skipped_steps.tolist() == [0, 5]
 
 
 # --- octaves that are dropped ----------------------------------------------------------------------------------

@@ -149,7 +149,8 @@ def plain_layers(photo_unit: Tensor, network: Network, recipe: DreamRecipe, seed
 
 
 def plain_styleconv_single(photo_unit: Tensor, network: Network, recipe: DreamRecipe, seed: int) -> Tensor:
-    return styleconv(photo_unit, network, recipe.steps_per_octave, channel=13, exponents=exponents(recipe))
+    (term,) = recipe.objective  # the paper leaves the map open, and each backbone has its own
+    return styleconv(photo_unit, network, recipe.steps_per_octave, channel=term.maps[0], exponents=exponents(recipe))
 
 
 def plain_styleconv_multi(photo_unit: Tensor, network: Network, recipe: DreamRecipe, seed: int) -> Tensor:

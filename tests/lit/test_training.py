@@ -15,6 +15,7 @@ from PIL import Image
 
 from dreamgan.cli import main
 from dreamgan.commands.train import prepare_wandb
+from dreamgan.data.datamodule import DreamPairs
 from dreamgan.errors import UserError
 from dreamgan.images import load_image, to_unit
 from dreamgan.lit.pix2pix import Pix2Pix, ema_average
@@ -198,6 +199,55 @@ def test_a_checkpoint_that_is_none(
     assert fit(dataset, tmp_path / "run", "--ckpt_path", str(path)) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert "x.ckpt is no" in last
+
+
+def dataset_of(objective: str, dataset: Path, folder: Path, *, backbone: str = "squeezenet1_1") -> Path:
+    """Another dataset, of the same photos dreamed with another objective."""
+    flags = ["--photos", str(dataset.parent / "photos"), "--out", str(folder / "other"), "--size", "64"]
+    flags += ["--backbone", backbone, "--weights", "random", "--test_fraction", "0.25", "--device", "cpu"]
+    assert main(["dataset", *flags, "--objective", objective]) == 0
+    return folder / "other"
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "l2(features.4) + 0.5*channel(features.7, 3) - 0.1*tv()",
+        "maps(features.7, 1, 2) - norm()",
+        "l2(features.4, octaves=1/1/0) + mean(features.7, octaves=0/0/2)",
+    ],
+)
+def test_a_network_trains_on_dreams_of_any_objective_of_features(objective: str, dataset: Path, tmp_path: Path) -> None:
+    other = dataset_of(objective, dataset, tmp_path)
+    assert fit(other, tmp_path / "run", "--trainer.max_epochs", "2") == 0
+    config = json.loads((tmp_path / "run" / "generator" / "config.json").read_text())
+    assert config["dream"]["measures"]["n"] == 2
+    assert checkpoint(tmp_path / "run")["epoch"] == 1
+    state = checkpoint(tmp_path / "run")["state_dict"]
+    assert all(bool(value.isfinite().all()) for value in state.values())
+
+
+def test_a_network_trains_on_dreams_of_a_class(dataset: Path, tmp_path: Path) -> None:
+    other = dataset_of("class(tabby) - 0.01*batch_norm()", dataset, tmp_path, backbone="mobilenet_v2")
+    assert fit(other, tmp_path / "run", "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1") == 0
+
+
+def test_an_objective_that_needs_more_than_a_picture_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = DreamPairs.recipe_facts
+
+    def guided(self: DreamPairs) -> dict[str, Any]:
+        facts = real(self)
+        recipe = {**json.loads(facts["recipe_json"]), "objective": "guided(features.9, bees)"}
+        return {**facts, "recipe_json": json.dumps(recipe)}
+
+    monkeypatch.setattr(DreamPairs, "recipe_facts", guided)
+    assert fit(dataset, tmp_path / "run") == 2
+    captured = capsys.readouterr()
+    said = "the objective guided(features.9, bees) needs more than a picture; a GAN cannot train on it"
+    assert said in captured.err.splitlines()[-1]
+    assert "Traceback" not in captured.err
 
 
 def test_weights_other_than_the_dataset_s(

@@ -1,0 +1,1 @@
+"""The papers' experiments, one module each: ``run(job)`` writes a figure (PNG) and a table (CSV) into a folder."""
