@@ -253,7 +253,8 @@ def dream(
         dreamed = resize(pixels, full_size)
         dreamed = dreamed.mul_(space.std).add_(space.mean).clamp_(0, 1)
         if here is not None:
-            dreamed = torch.where(resize(here, full_size) > 0, dreamed, photos)
+            # The photo as it came: a recipe may have stretched its values.
+            dreamed = torch.where(resize(here, full_size) > 0, dreamed, images.detach().to(like))
         return dreamed.contiguous()
 
     pixels = photo_at(octaves[0][0])
@@ -262,13 +263,13 @@ def dream(
         number = index + dropped  # random streams belong to the octave, whatever was dropped before it
         is_last = index + 1 == len(octaves)
         if recipe.reinject_detail == "before":
-            octave_photo = photo_at(size)
             if previous_photo is not None:
-                pixels = resize(pixels.sub_(previous_photo), size).add_(octave_photo)
+                pixels.sub_(previous_photo)
+                previous_photo = None  # before the next one is made: a large picture leaves no room for both
+                pixels = resize(pixels, size).add_(photo_at(size))
                 pixels = space.clamp_(pixels) if recipe.clamp else pixels
             # The finest octave has no successor: its photo need not stay in memory.
-            previous_photo = None if is_last else octave_photo
-            del octave_photo
+            previous_photo = None if is_last else photo_at(size)
         if tuple(pixels.shape[-2:]) != size:
             pixels = resize(pixels, size)
         octave_score = scorer.octave(number, size, size[0] / full_size[0])
