@@ -136,7 +136,7 @@ class DreamRecipe:
             ),
             "each octave needs a term with a weight other than 0": all(
                 any(term.weight * (term.octaves[k] if term.octaves else 1) for term in self.objective)
-                for k in range(self.octaves if all(len(weights) == self.octaves for weights in per_octave) else 0)
+                for k in range(min(self.octaves, 30) if all(len(w) == self.octaves for w in per_octave) else 0)
             ),
         }
         for rule, holds in rules.items():

@@ -108,6 +108,7 @@ def test_recipes_are_frozen_and_can_be_keys() -> None:
         ("layers", (("", 1.0),), "objective l2: it needs a layer"),
         ("octaves", 0, "octaves must be 1 to 30"),
         ("octaves", 31, "octaves must be 1 to 30"),
+        ("octaves", 10**12, "octaves must be 1 to 30"),  # at once
         ("octave_scale", 1.0, "octave_scale must be above 1"),
         ("octave_scale", math.nan, "octave_scale must be above 1"),
         ("octave_scale", 11.0, "octave_scale must be above 1 and at most 10"),
