@@ -313,7 +313,9 @@ def test_ctrl_c_keeps_the_finished_units(
 ) -> None:
     photos, out = make_photos(*(f"{number}.jpg" for number in range(6))), tmp_path / "out"
     real, calls = dream, []
-    on_interrupt = signal.getsignal(signal.SIGINT)
+    # A shell that starts the tests in the background has SIGINT ignored, and Python leaves it so.
+    on_interrupt = signal.default_int_handler
+    before = signal.signal(signal.SIGINT, on_interrupt)
 
     def second_is_interrupted(*args: object, **kwargs: object) -> object:
         calls.append(args)
@@ -323,10 +325,12 @@ def test_ctrl_c_keeps_the_finished_units(
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dreamgan.lit.dream_job.dream", second_is_interrupted)
-    assert run(photos, out) == 130
+    code = run(photos, out)
+    after = signal.signal(signal.SIGINT, before)
+    assert code == 130
     assert capsys.readouterr().err.splitlines()[-1] == "dreamgan dataset: interrupted; what was finished is kept"
     assert files_in(out) == [".units/train-000000.parquet", "config.json"]
-    assert signal.getsignal(signal.SIGINT) is on_interrupt
+    assert after is on_interrupt
 
 
 def test_a_label_is_missing_here_and_there(make_photos: MakePhotos, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_one_tile_gives_the_same_as_the_whole_under_the_same_shifts(name: str, m
     monkeypatch.setattr(engine_module, "tile_grid", one)
     tiled = dream(photos, extractor, replace(recipe, tile_px=64, tile_overlap_px=8), photo_ids=["a", "b"]).images
 
-    assert (whole - photos).abs().mean() > 0.01
+    assert (whole - photos).abs().mean() > 0.005
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-9)
 
 
