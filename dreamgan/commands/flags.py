@@ -49,7 +49,9 @@ def flags_parser(prog: str, function: Callable[..., None]) -> ArgumentParser:
     for name, parameter in inspect.signature(function).parameters.items():
         help_text = " ".join((texts[name] or "").split()).replace("%", "%%")
         if parameter.default is inspect.Parameter.empty:
-            parser.add_argument(name, type=kinds[name], metavar="PHOTO_OR_FOLDER", help=help_text)
+            parser.add_argument(
+                name, type=kinds[name], metavar="PHOTO_OR_FOLDER" if name == "photos" else name.upper(), help=help_text
+            )
         elif kinds[name] is bool:
             parser.add_argument(f"--{name}", action=ActionYesNo, nargs="?", default=parameter.default, help=help_text)
         else:

@@ -91,7 +91,7 @@ def _value(term: Term, look: Look) -> Tensor:
 
 def _check_places(term: Term, a: Tensor) -> None:
     """Where a layer of the head has no locations, nothing can be said of them."""
-    if a.ndim == 2 and (term.mask or term.inset or term.position or term.spatial):
+    if a.ndim == 2 and (term.kind == "guided_match" or term.mask or term.inset or term.position or term.spatial):
         raise UserError(f"{term.call}: {term.layer} has no locations; leave out mask, inset, position and spatial")
 
 
