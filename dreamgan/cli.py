@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 USAGE = """\
 usage: dreamgan COMMAND ...
 
-  dream        dream a photo or a folder of photos directly
-  dataset      dream a set of photos into a dataset of (photo, dream) pairs
-  train        train a generator on such a dataset (Lightning's command line: fit, validate ...)
-  sample       dream photos in one pass of a trained generator
-  quickstart   all of it on sample photos and small defaults, in some minutes
-  reproduce    run an experiment of one of the papers: layers, juit, styleconv or bedtime
-  bench_dream  time the dream engine against the arithmetic floor of this machine
+  dream          dream a photo or a folder of photos directly
+  dataset        dream a set of photos into a dataset of (photo, dream) pairs
+  train          train a generator on such a dataset (Lightning's command line: fit, validate ...)
+  sample         dream photos in one pass of a trained generator
+  evaluate       measure a trained generator against the direct dreams of a dataset
+  quickstart     all of it on sample photos and small defaults, in some minutes
+  reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
+  bench_dream    time the dream engine against the arithmetic floor of this machine
+  bench_dataset  measure what a dream dataset costs beyond its dreams: bytes, time and memory
+  kill_dataset   kill the making of a dataset again and again, and see whether anything is lost
 
 dreamgan COMMAND --help says more; dreamgan --version says the version."""
 
@@ -47,6 +50,12 @@ def _sample(args: list[str]) -> None:
     _call("sample", sample, args)
 
 
+def _evaluate(args: list[str]) -> None:
+    from dreamgan.commands.evaluate import evaluate
+
+    _call("evaluate", evaluate, args)
+
+
 def _quickstart(args: list[str]) -> None:
     from dreamgan.quickstart import quickstart
 
@@ -65,14 +74,29 @@ def _bench_dream(args: list[str]) -> None:
     _call("bench_dream", bench_dream, args)
 
 
+def _bench_dataset(args: list[str]) -> None:
+    from dreamgan.bench.dataset import bench_dataset
+
+    _call("bench_dataset", bench_dataset, args)
+
+
+def _kill_dataset(args: list[str]) -> None:
+    from dreamgan.bench.kill import kill_dataset
+
+    _call("kill_dataset", kill_dataset, args)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "dream": _dream,
     "dataset": _dataset,
     "train": _train,
     "sample": _sample,
+    "evaluate": _evaluate,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
     "bench_dream": _bench_dream,
+    "bench_dataset": _bench_dataset,
+    "kill_dataset": _kill_dataset,
 }
 
 
@@ -166,6 +190,9 @@ def flag_error(text: str) -> str:
     choices = re.search(r"Literal\[(.+?)\]", text)
     kinds = [_KINDS[kind] for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind in _KINDS]
     flag = text.partition(":")[0]
+    if "list[float]" in text and value and not problem:
+        given = value[1].strip().splitlines()[0]
+        return f"{flag}: {given!r} is neither a number nor a list like [0.5, 1]"
     if problem:
         return f"{flag}: {problem[1]}: {flag_error(problem[2])}"
     if value and (choices or kinds):

@@ -4,50 +4,30 @@ Two forms of a picture go round in this package: a Pillow picture (RGB, 8 bit, u
 [0, 1]. Files come in by `load_image`.
 """
 
-import contextlib
 import io
 import os
 import stat
-import warnings
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from dreamgan.decoding import MAX_PIXELS as MAX_PIXELS
+from dreamgan.decoding import MIN_SIDE_PX as MIN_SIDE_PX
+from dreamgan.decoding import LoadedImage as LoadedImage
+from dreamgan.decoding import decode
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file
 
-MIN_SIDE_PX = 32
-MAX_PIXELS = 100_000_000
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
-# Pillow can open some forty formats; only these are tried on files of unknown origin. MPO, which phones write
-# as .jpg, comes with JPEG.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-_RGB_LIKE_MODES = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA"})
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class LoadedImage:
-    """A picture from a file, made uniform.
-
-    Attributes:
-        picture: mode RGB, 8 bits per channel, upright.
-        icc_profile: the file's RGB colour profile, to be kept in what is made of the picture; None if none.
-        notes: what a person should know about the conversion, one line each.
-    """
-
-    picture: Image.Image
-    icc_profile: bytes | None
-    notes: tuple[str, ...]
 
 
 def load_image(source: Path | str | bytes, *, name: str | None = None) -> LoadedImage:
@@ -67,20 +47,21 @@ def load_image(source: Path | str | bytes, *, name: str | None = None) -> Loaded
 
     Raises:
         UserError: naming the file and the cause, if it is missing, unreadable, not a picture of a known
-            format, truncated, smaller than `MIN_SIDE_PX` on a side, or larger than `MAX_PIXELS`.
+            format, truncated, smaller than `MIN_SIDE_PX` on a side, larger than `MAX_PIXELS`, or would cost more
+            than a gibibyte of memory or much time (`dreamgan.decoding.limits`).
     """
     label = name or ("the picture" if isinstance(source, bytes) else f"'{source}'")
     try:
         if isinstance(source, bytes):
-            return _decode(io.BytesIO(source), len(source))
+            return decode(io.BytesIO(source), len(source))
         source = Path(source)
         status = source.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UserError("is a folder, not a picture")
         if not stat.S_ISREG(status.st_mode):
             raise UserError("is not a regular file")
-        with source.open("rb") as stream:
-            return _decode(stream, status.st_size)
+        with source.open("rb", buffering=0) as raw:
+            return decode(raw, status.st_size)
     except FileNotFoundError:
         cause = "does not exist"
     except PermissionError:
@@ -95,107 +76,21 @@ def load_image(source: Path | str | bytes, *, name: str | None = None) -> Loaded
         # Pillow's decoders answer broken files with nearly every exception there is (OSError, SyntaxError,
         # ValueError, struct.error, EOFError, MemoryError, ...); only here do all of them mean a broken file.
         cause = f"cannot be decoded: {error or type(error).__name__}"
+        if isinstance(error, OSError) and error.strerror:
+            # Pillow's own have no such text, those of the system have: a loop of links, a disk that fails.
+            cause = f"cannot be read: {error.strerror}"
     raise UserError(_one_line(f"{label} {cause}"))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Make one line of what Pillow or the system says, and of file names, which may hold anything."""
+    return " ".join("".join(map(_visible, text)).split())
 
 
-def _decode(stream: IO[bytes], size_bytes: int) -> LoadedImage:
-    if size_bytes == 0:
-        raise UserError("is empty (0 bytes)")
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata in sound pictures, and of sizes that our own check allows.
-        warnings.simplefilter("ignore")
-        with Image.open(stream, formats=_FORMATS) as opened:
-            _check_size(opened.width, opened.height)
-            frames = int(getattr(opened, "n_frames", 1))
-            opened.seek(0)
-            opened.load()
-            notes = [f"first of {frames} frames taken"] if frames > 1 else []
-            upright = _turn_upright(opened, notes)
-            icc_profile = _rgb_profile(upright, notes)
-            rgb = _to_rgb(upright, notes)
-    # Pillow writes what it finds in `info` (a transparent colour, for one) into the next file: start clean.
-    rgb.info.clear()
-    return LoadedImage(rgb, icc_profile, tuple(notes))
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise UserError(f"is {width}x{height} px, more than {MAX_PIXELS} pixels: shrink it first")
-    if min(width, height) < MIN_SIDE_PX:
-        raise UserError(f"is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px")
-
-
-def _turn_upright(picture: Image.Image, notes: list[str]) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:
-        # Broken EXIF data around a sound picture is common, and no reason to refuse the picture.
-        notes.append("EXIF data unreadable: orientation not applied")
-        return picture.copy()
-
-
-def _rgb_profile(picture: Image.Image, notes: list[str]) -> bytes | None:
-    """Give the embedded ICC profile if it still describes the RGB values that we hand out."""
-    profile = picture.info.get("icc_profile")
-    if not profile or picture.mode == "CMYK":
-        return None
-    if picture.mode in _RGB_LIKE_MODES and _colour_space(profile) == "RGB":
-        return bytes(profile)
-    notes.append("ICC profile dropped: it does not describe RGB")
-    return None
-
-
-def _colour_space(profile: bytes) -> str:
-    try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
-    except (OSError, ValueError, TypeError):
-        return "unreadable"
-
-
-def _to_rgb(picture: Image.Image, notes: list[str]) -> Image.Image:
-    mode = picture.mode
-    if mode == "CMYK":
-        return _cmyk_to_rgb(picture, notes)
-    if mode == "I" or mode.startswith("I;16"):
-        return _grey_to_rgb(picture, white=65535.0, kind="32-bit grey")
-    if mode == "F":
-        return _grey_to_rgb(picture, white=1.0, kind="floating grey")
-    if mode in ("La", "RGBa") or picture.has_transparency_data:
-        # Premultiplied modes convert to RGBA only by way of their plain twin.
-        plain = picture.convert("LA") if mode == "La" else picture
-        layer = plain.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture.copy() if mode == "RGB" else picture.convert("RGB")
-
-
-def _cmyk_to_rgb(picture: Image.Image, notes: list[str]) -> Image.Image:
-    profile = picture.info.get("icc_profile")
-    if not profile:
-        return picture.convert("RGB")
-    if _colour_space(profile) == "CMYK":
-        srgb = ImageCms.createProfile("sRGB")
-        with contextlib.suppress(ImageCms.PyCMSError):
-            converted = ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-    notes.append("CMYK converted without its profile, which could not be used")
-    return picture.convert("RGB")
-
-
-def _grey_to_rgb(picture: Image.Image, *, white: float, kind: str) -> Image.Image:
-    values = np.asarray(picture).astype(np.float64)
-    low, high = float(values.min()), float(values.max())
-    # Written so that nan, too, is refused.
-    if not (low >= 0.0 and high <= white):
-        raise UserError(
-            f"is {kind} with values in [{low:g}, {high:g}], expected [0, {white:g}]: save it as 8 or 16 bit"
-        )
-    levels = np.rint(values * (255.0 / white)).astype(np.uint8)
-    return Image.fromarray(levels).convert("RGB")
+def _visible(character: str) -> str:
+    # Cc: control characters; Cs: bytes of a file name that are no text; Zl, Zp: ends of lines and of paragraphs.
+    odd = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if odd else character
 
 
 def list_images(path: Path) -> list[Path]:

@@ -67,7 +67,7 @@ def quickstart(
         seed=seed,
         out=str(dataset),
         test_fraction=0.0,
-        hold_out=",".join(HELD_OUT),
+        hold_out_categories=",".join(HELD_OUT),
         device="cpu",
     )
 

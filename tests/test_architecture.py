@@ -16,7 +16,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "devices": set(),
-    "images": {"files"},
+    "decoding": set(),
+    "images": {"files", "decoding"},
     "views": set(),
     "losses": set(),
     "backbones": set(),
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["lit"] = set(MAY_IMPORT) - {"__init__"}
 MAY_IMPORT["compare"] = set(MAY_IMPORT) - {"__init__", "lit", "losses"}
 # The way in: what the scripts and the console command run. Each may import all that stands above it.
-for entrance in ("bench", "reproduce", "commands", "quickstart", "cli"):
+for entrance in ("making", "evaluation", "reproduce", "commands", "bench", "quickstart", "cli"):
     MAY_IMPORT[entrance] = set(MAY_IMPORT) - {"__init__"}
 
 # These run wherever torch does: no training framework, no logger, no data set library.
@@ -39,6 +40,7 @@ TORCH_ONLY = {
     "errors",
     "files",
     "devices",
+    "decoding",
     "images",
     "views",
     "losses",

@@ -37,8 +37,8 @@ def test_version(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["draem"]) == 2
     assert (
-        last_line(capsys) == "dreamgan: there is no command 'draem'; use dream, dataset, train, sample, quickstart, "
-        "reproduce, bench_dream"
+        last_line(capsys) == "dreamgan: there is no command 'draem'; use dream, dataset, train, sample, evaluate, "
+        "quickstart, reproduce, bench_dream, bench_dataset, kill_dataset"
     )
 
 

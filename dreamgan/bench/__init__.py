@@ -1,1 +1,1 @@
-"""The dream engine against the arithmetic floor, a plain loop and itself; what `scripts/bench_dream.py` prints."""
+"""Benchmarks: the dream engine against the arithmetic floor and a plain loop, and what a dataset costs besides."""

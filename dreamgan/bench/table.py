@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 Row = dict[str, Any]
+# Key in a row, heading, width and decimals of each column; text has no decimals.
+Columns = tuple[tuple[str, str, int, int | None], ...]
 
-# Key in a row, heading, width and decimals of its column; text has no decimals.
-COLUMNS: tuple[tuple[str, str, int, int | None], ...] = (
+# Of dreams.
+COLUMNS: Columns = (
     ("case", "case", 28, None),
     ("way", "way", 33, None),
     ("size", "size", 9, None),
@@ -27,20 +29,21 @@ COLUMNS: tuple[tuple[str, str, int, int | None], ...] = (
 KEYS = tuple(key for key, *_ in COLUMNS)
 
 
-def table_head() -> str:
+def table_head(columns: Columns = COLUMNS) -> str:
     """The headings and the line below them."""
-    headings = _joined(_aligned(heading, width, decimals) for _, heading, width, decimals in COLUMNS)
-    rule = _joined("-" * width for _, _, width, _ in COLUMNS)
+    headings = _joined(_aligned(heading, width, decimals) for _, heading, width, decimals in columns)
+    rule = _joined("-" * width for _, _, width, _ in columns)
     return f"{headings}\n{rule}"
 
 
-def table_line(row: Row) -> str:
+def table_line(row: Row, columns: Columns = COLUMNS) -> str:
     """One row.
 
     Args:
-        row: Has every key of ``KEYS``; a figure that is None leaves its place empty.
+        row: Has the key of every column; a figure that is None leaves its place empty.
+        columns: Of the table.
     """
-    return _joined(_aligned(_text(row[key], decimals), width, decimals) for key, _, width, decimals in COLUMNS)
+    return _joined(_aligned(_text(row[key], decimals), width, decimals) for key, _, width, decimals in columns)
 
 
 def _text(value: Any, decimals: int | None) -> str:

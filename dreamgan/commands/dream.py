@@ -100,7 +100,6 @@ def dream(
         Job,
         check_target,
         loaded_batches,
-        named_pictures,
         noise_size,
         plan,
         printable,
@@ -109,6 +108,7 @@ def dream(
         write_rejects,
     )
     from dreamgan.devices import default_batch, halving, joined, pick_device, precision_context
+    from dreamgan.dream.guide import named_pictures
     from dreamgan.dream.noise import noise_images
     from dreamgan.dream.scoring import check_objective
     from dreamgan.images import MIN_SIDE_PX, LoadedImage, to_picture, to_unit
@@ -193,7 +193,7 @@ def dream(
                 all_steps = sum(chosen.steps_per_octave[result.dropped_octaves :])
                 for name, skipped in zip(names, result.skipped_steps.tolist(), strict=True):
                     if skipped >= all_steps:
-                        tell(f"{name}: its gradient was zero or not finite in every step; its dream is the photo")
+                        tell(f"{name}: its gradient was zero or not finite in every step; nothing was dreamed")
                 return result.images.cpu()
 
             dreams = joined(halving(run, len(group)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
@@ -16,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamgan.errors import UserError
-from dreamgan.files import whole_file
+from dreamgan.files import write_csv
 from dreamgan.images import (
     MAX_PIXELS,
     MIN_SIDE_PX,
@@ -30,6 +29,7 @@ from dreamgan.images import (
 
 # Photos wait for others of their size until so many pixels wait (three bytes each).
 MOST_WAITING_PIXELS = 64_000_000
+REJECTS, REJECTS_HEAD = "rejects.csv", ("photo", "reason")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def plan(photos: str, out: Path) -> list[Job]:
         out: Folder of the targets, not yet made.
 
     Raises:
-        UserError: If there is no photo, or a target would overwrite a picture that dreamgan did not write.
+        UserError: If there is no photo, or a target or the list of rejects would overwrite what dreamgan did not
+            write.
     """
     if not photos:
         raise UserError("the photo or folder is an empty name; give a picture or a folder of pictures")
@@ -84,6 +85,9 @@ def plan(photos: str, out: Path) -> list[Job]:
     targets = [out / (f"{name}.png" if taken[_stem(name)] > 1 else Path(name).with_suffix(".png")) for name in names]
     for target in targets:
         check_target(target)
+    rejects = out / REJECTS
+    if rejects.exists() and not _is_our_list(rejects):
+        raise UserError(f"'{printable(str(rejects))}' was not written by dreamgan; move it or give another --out")
     return [Job(_utf8(name), source, target) for name, source, target in zip(names, sources, targets, strict=True)]
 
 
@@ -95,27 +99,6 @@ def check_target(target: Path) -> None:
     """
     if target.exists() and not _is_ours(target):
         raise UserError(f"'{printable(str(target))}' was not written by dreamgan; move it or give another --out")
-
-
-def named_pictures(text: str | None, name: str, max_side: int) -> dict[str, Image.Image]:
-    """The pictures of a flag: one FILE, which gets the name ``name``, or NAME=FILE with commas between.
-
-    Args:
-        text: As the user gave it; None: no pictures.
-        name: Name of a picture that was given without one.
-        max_side: Pictures with a longer side are shrunk to it, in pixels; 0 keeps every size.
-
-    Raises:
-        UserError: If a file is no picture.
-    """
-    if text is None:
-        return {}
-    parts = text.split(",")
-    # A file name may hold commas and equals signs itself.
-    has_names = all("=" in part for part in parts) and not Path(text).expanduser().is_file()
-    named = [part.partition("=") for part in parts] if has_names else [(name, "=", text)]
-    pictures = {key.strip(): load_image(Path(file).expanduser()).picture for key, _, file in named}
-    return {key: shrink_to(picture, max_side) if max_side else picture for key, picture in pictures.items()}
 
 
 def noise_size(photos: str) -> tuple[int, int] | None:
@@ -147,6 +130,14 @@ def _utf8(name: str) -> str:
 
 def _stem(name: str) -> str:
     return str(Path(name).with_suffix("")).casefold()
+
+
+def _is_our_list(rejects: Path) -> bool:
+    try:
+        with rejects.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(100).strip() == ",".join(REJECTS_HEAD)
+    except OSError:
+        return False
 
 
 def _is_ours(target: Path) -> bool:
@@ -229,13 +220,9 @@ def save_dreams(
 
 def write_rejects(rejects: Sequence[tuple[str, str]], out: Path) -> None:
     """Write ``rejects.csv`` (photo, reason) into ``out`` and count them on stderr; without any, remove an old one."""
-    target = out / "rejects.csv"
+    target = out / REJECTS
     if not rejects:
         target.unlink(missing_ok=True)
         return
-    with (
-        whole_file(target) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file).writerows([("photo", "reason"), *rejects])
+    write_csv(target, [REJECTS_HEAD, *rejects])
     print(f"{len(rejects)} pictures could not be used; they are listed in {target}", file=sys.stderr)

@@ -33,7 +33,11 @@ _NOT_FOR_USERS = (
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's tips, device list and the warnings that do not concern the user of our commands."""
-    names = ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda")
+    names = (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",
+        "lightning_fabric.utilities.distributed",
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

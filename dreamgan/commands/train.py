@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
 from dreamgan.lit.pix2pix import Pix2Pix
+from dreamgan.making.publish import prepare_wandb
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
 _TRUSTED = ("dreamgan", "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.optim")
@@ -118,7 +118,7 @@ class DreamganCLI(LightningCLI):
         if config.logger in (None, True):
             # CSV first: the second logger's config would stop a second run.
             project = self._get(self.config_init, "wandb_project")
-            prepare_wandb()
+            prepare_wandb("RUN_DIR")
             kwargs["logger"] = [CSVLogger(run_dir, name="csv"), WandbLogger(project=project, save_dir=run_dir)]
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
@@ -254,22 +254,6 @@ def trust_only_our_classes() -> None:
         # Lightning switches it on: a config could then be an address.
         config_read_mode_fsspec_enabled=False,
     )
-
-
-def prepare_wandb() -> None:
-    """Without a key, log offline and say how to log in, rather than stop or ask."""
-    import wandb
-
-    if os.environ.get("WANDB_MODE"):
-        return
-    if not wandb.login(prompt=False):
-        os.environ["WANDB_MODE"] = "offline"
-        wandb.teardown()  # it has read the environment already; let it read again
-        print(
-            "no W&B key found: logging offline; `wandb login` once to see runs in the browser, "
-            "or `wandb sync RUN_DIR/wandb/offline-run-*` later",
-            file=sys.stderr,
-        )
 
 
 def train(args: Sequence[str]) -> None:

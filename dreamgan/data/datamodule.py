@@ -148,6 +148,7 @@ class DreamPairs(LightningDataModule):
     def __init__(
         self,
         dataset: str,
+        recipe: str | None = None,
         batch_size: int = 8,
         val_pairs: int = 64,
         flip: bool = True,
@@ -159,6 +160,8 @@ class DreamPairs(LightningDataModule):
 
         Args:
             dataset: the folder of a dream dataset, or the name of one on the Hugging Face hub.
+            recipe: which of its recipes to learn; needed where it has several. Of a recipe the whole dreams are taken,
+                those of strength 1.
             batch_size: pairs per batch and process.
             val_pairs: pairs of the test split to validate on, evenly spread over it, in order.
             flip: mirror half of the training pairs left to right, photo and dream alike.
@@ -181,6 +184,7 @@ class DreamPairs(LightningDataModule):
             if value < least:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         self.dataset = dataset
+        self.recipe = recipe
         self.batch_size = batch_size
         self.val_pairs = val_pairs
         self.flip = flip
@@ -200,13 +204,14 @@ class DreamPairs(LightningDataModule):
             UserError: no dream dataset is there, or its pictures differ in size.
         """
         if stage in (None, "fit") and self.train_pairs is None:
-            self.train_pairs = PairPictures(load_pairs(self.dataset, "train"), ("photo", "dream"), self.cache_mib)
+            self.train_pairs = PairPictures(self._rows("train"), ("photo", "dream"), self.cache_mib)
         wanted = self.val_pairs and self.validation_pairs is None and stage in (None, "fit", "validate")
         if wanted and has_split(self.dataset, "test"):
-            rows = load_pairs(self.dataset, "test")
+            rows = self._rows("test")
             count = min(self.val_pairs, len(rows))
-            rows = rows.select([place * len(rows) // count for place in range(count)])
-            self.validation_pairs = PairPictures(rows, ("photo", "dream", "second_dream"), self.cache_mib)
+            if count:
+                rows = rows.select([place * len(rows) // count for place in range(count)])
+                self.validation_pairs = PairPictures(rows, ("photo", "dream", "second_dream"), self.cache_mib)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Load "photo" and "dream", both (B, 3, H, W) float32 in [0, 1], shuffled anew each epoch.
@@ -263,7 +268,22 @@ class DreamPairs(LightningDataModule):
         Raises:
             UserError: no dream dataset is there.
         """
-        row = load_pairs(self.dataset, "train")[0]
+        row = self._rows("train")[0]
         names = ("recipe", "recipe_json", "backbone", "weights_sha256", "seed")
         layers = tuple(row["layers"].split(","))
         return {**{name: row[name] for name in names}, "layers": layers, "size_px": min(row["photo"].size)}
+
+    def _rows(self, split: str) -> Any:
+        """The whole dreams of one recipe."""
+        rows = load_pairs(self.dataset, split)
+        names = sorted(set(rows["recipe"][:]))
+        if self.recipe is None and len(names) > 1:
+            raise UserError(f"{self.dataset!r} holds several recipes; choose with --data.recipe: {', '.join(names)}")
+        wanted = self.recipe or names[0]
+        if wanted not in names and split == "train":
+            raise UserError(f"{self.dataset!r} has no recipe {wanted!r}, only {', '.join(names)}")
+        pairs = zip(rows["recipe"][:], rows["strength"][:], strict=True)
+        whole = [row for row, (name, strength) in enumerate(pairs) if name == wanted and strength == 1]
+        if not whole and split == "train":
+            raise UserError(f"{self.dataset!r} has no whole dreams of {wanted!r}: add 1 to its strengths")
+        return rows if len(whole) == len(rows) else rows.select(whole)

@@ -15,19 +15,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dreamgan.data.sources import HUB_NAME, Reject, ask_hub, first_line, quiet_datasets
+from dreamgan.data.hub import HUB_NAME, ask_hub
+from dreamgan.data.photos import Reject
+from dreamgan.data.tables import first_line, quiet_datasets
 from dreamgan.errors import UserError
-from dreamgan.files import whole_file, write_text
-from dreamgan.images import save_png
+from dreamgan.files import whole_file
 
 SPLITS = ("train", "test")
 SHARD_BYTES = 256 * 1024**2
+MOST_SIDE_PX = 16_383  # of a picture in WebP
 ROW_GROUP_ROWS = 100  # what the Hub's viewer asks of datasets with pictures
 
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -39,12 +41,17 @@ _UNIT = pa.schema(
         ("label", pa.string()),
         ("photo_id", pa.string()),
         ("source_id", pa.string()),
+        ("photo_sha256", pa.string()),
         ("recipe", pa.string()),
+        ("strength", pa.float64()),
         ("recipe_json", pa.string()),
         ("backbone", pa.string()),
         ("layers", pa.string()),
+        ("weights", pa.string()),
         ("weights_sha256", pa.string()),
+        ("guides", pa.string()),
         ("seed", pa.int64()),
+        ("second_seed", pa.int64()),
         ("score_before", pa.float32()),
         ("score_after", pa.float32()),
     ]
@@ -64,12 +71,17 @@ class Pair:
         label: the photo's class, "" without one.
         photo_id: unique in the dataset.
         source_id: the photograph it was cut from.
-        recipe: the recipe's name.
+        photo_sha256: of the pixels of the photo as it was found, before it was scaled and cut.
+        recipe: the recipe's name, one of its own for each kind of dream in the dataset.
+        strength: the share of the recipe's steps that were run, in (0, 1].
         recipe_json: the whole recipe as JSON.
         backbone: the name of the network it was dreamed with.
         layers: the target layers as the user named them (stored as one string with commas).
+        weights: what the backbone's weights are called.
         weights_sha256: of the backbone's weights.
+        guides: name of a guide picture to the SHA-256 of its pixels (stored as JSON).
         seed: of the dream.
+        second_seed: of the second dream, None without one.
         score_before: the recipe's objective on the photo.
         score_after: the same on the dream.
     """
@@ -80,12 +92,17 @@ class Pair:
     label: str
     photo_id: str
     source_id: str
+    photo_sha256: str
     recipe: str
+    strength: float
     recipe_json: str
     backbone: str
     layers: tuple[str, ...]
+    weights: str
     weights_sha256: str
+    guides: Mapping[str, str]
     seed: int
+    second_seed: int | None
     score_before: float
     score_after: float
 
@@ -111,12 +128,15 @@ def write_unit(path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequen
             "dream": _encode(pair.dream),
             "second_dream": None if pair.second_dream is None else _encode(pair.second_dream),
             "layers": ",".join(pair.layers),
+            "guides": json.dumps(dict(pair.guides), sort_keys=True),
         }
         for pair in pairs
     ]
     facts = {_SPLIT_KEY: split, _REJECTS_KEY: json.dumps([[r.name, r.reason] for r in rejects])}
-    with whole_file(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_UNIT.with_metadata(facts)), temporary)
+    # By way of Python's own files: their errors say what the system said.
+    with whole_file(path) as temporary, temporary.open("xb") as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_UNIT.with_metadata(facts)), file)
+        _flush(file)
 
 
 def is_unit(path: Path) -> bool:
@@ -141,18 +161,18 @@ def unit_rejects(path: Path) -> list[Reject]:
 
 def compact(
     units: Sequence[Path],
-    out: Path,
+    data: Path,
     *,
     labels: Sequence[str],
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, int]:
-    """Join finished units into `out/data/<split>-00000-of-0000N.parquet`, replacing what `out/data` held.
+    """Join finished units into shards, `data/<split>-00000-of-0000N.parquet`.
 
     One row group is in memory at a time. The units are left for the caller to remove.
 
     Args:
         units: finished ones, in the order in which their rows shall stand.
-        out: the dataset's folder.
+        data: the folder to fill; what it held is removed first.
         labels: all class names, in order, for a ClassLabel column, in which a pair without a label gets null; empty
             for plain strings.
         shard_bytes: a shard is closed before it outgrows this.
@@ -162,7 +182,7 @@ def compact(
 
     Raises:
         ValueError: a unit of a split that is not in `SPLITS`, or with a label that is not in `labels`.
-        OSError: a unit is missing, or the disk is full; what `out/data` held is kept.
+        OSError: a unit is missing, or the disk is full.
     """
     rows: dict[str, int] = {}
     shards: dict[str, list[list[Path]]] = defaultdict(list)
@@ -181,60 +201,13 @@ def compact(
         shards[split][-1].append(unit)
         room[split] -= size
         rows[split] = rows.get(split, 0) + metadata.num_rows
-
-    # Hidden, so that `load_dataset` on the folder never sees a half-written shard.
-    partial, data = out / ".data.partial", out / "data"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        schema = _features(labels).arrow_schema
-        for split, members in shards.items():
-            for number, shard in enumerate(members):
-                _write_shard(partial / f"{split}-{number:05d}-of-{len(members):05d}.parquet", shard, schema, labels)
-        if data.exists():
-            shutil.rmtree(data)
-        os.replace(partial, data)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    schema = _features(labels).arrow_schema
+    for split, members in shards.items():
+        for number, shard in enumerate(members):
+            _write_shard(data / f"{split}-{number:05d}-of-{len(members):05d}.parquet", shard, schema, labels)
     return {split: rows[split] for split in SPLITS if split in rows}
-
-
-def write_card(out: Path, *, facts: Mapping[str, object], picture: Image.Image) -> None:
-    """Write the dataset card `README.md` and its picture `sheet.png` beside `out/data`.
-
-    Args:
-        out: the dataset's folder, after `compact`.
-        facts: what else the table shall say (recipe, backbone, weights, seed ...), in this order. Pairs,
-            photographs and mean scores per split are read from the dataset.
-        picture: rows of photo and dream.
-
-    Raises:
-        UserError: the picture cannot be written.
-        OSError: the card cannot be.
-    """
-    table, files, total = dict(facts), [], 0
-    for split in SPLITS:
-        shards = _shards(out, split)
-        if not shards:
-            continue
-        names = ["source_id", "score_before", "score_after"]
-        columns = pa.concat_tables([pq.read_table(shard, columns=names) for shard in shards]).to_pydict()
-        count = len(columns["source_id"])
-        before, after = (sum(columns[name]) / count for name in names[1:])
-        table[f"{split}: pairs"] = f"{count}, from {len(set(columns['source_id']))} photographs"
-        table[f"{split}: mean score, photo → dream"] = f"{before:.4g} → {after:.4g}"
-        files.append(f"  - split: {split}\n    path: data/{split}-*.parquet")
-        total += count
-    lines = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in table.items())
-    save_png(picture, out / "sheet.png")
-    text = _CARD.format(
-        name=out.name,
-        title=json.dumps(out.name),
-        size=_size_category(total),
-        files="\n".join(files),
-        table=lines,
-    )
-    write_text(out / "README.md", text)
 
 
 def load_pairs(dataset: str | Path, split: str) -> Any:
@@ -340,8 +313,9 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 def _encode(picture: Image.Image) -> dict[str, object]:
     buffer = io.BytesIO()
-    # Pixels only: a profile or text chunk of the photo would make the bytes depend on more than the picture.
-    picture.convert("RGB").save(buffer, "PNG", icc_profile=None)
+    # Without loss, since scores and cosines are of these very pixels: 18 % smaller than PNG, and quicker to write and
+    # to read (BENCHMARKS.md). Pixels only: a profile would make the bytes depend on more than the picture.
+    picture.convert("RGB").save(buffer, "WEBP", lossless=True, quality=0, method=1, icc_profile=None, exif=b"", xmp=b"")
     return {"bytes": buffer.getvalue(), "path": None}
 
 
@@ -363,15 +337,25 @@ def _value_name(kind: pa.DataType) -> str:
 
 def _write_shard(path: Path, units: Sequence[Path], schema: pa.Schema, labels: Sequence[str]) -> None:
     waiting: list[pa.Table] = []
-    with pq.ParquetWriter(path, schema) as writer:
-        for number, unit in enumerate(units, start=1):
-            table = pq.read_table(unit)
-            if labels:
-                table = table.set_column(table.column_names.index("label"), "label", _numbers(unit, table, labels))
-            waiting.append(table.cast(schema))
-            if number == len(units) or sum(len(table) for table in waiting) >= ROW_GROUP_ROWS:
-                writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
-                waiting = []
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, schema) as writer:
+            for number, unit in enumerate(units, start=1):
+                # One thread: units are small, and each of Arrow's threads would keep memory of its own.
+                with pq.ParquetFile(unit) as finished:
+                    table = finished.read(use_threads=False)
+                if labels:
+                    table = table.set_column(table.column_names.index("label"), "label", _numbers(unit, table, labels))
+                waiting.append(table.cast(schema))
+                if number == len(units) or sum(len(table) for table in waiting) >= ROW_GROUP_ROWS:
+                    writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
+                    waiting = []
+        _flush(file)
+
+
+def _flush(file: IO[bytes]) -> None:
+    """Have the system write a file to the disk, so that not even a power cut leaves an empty one under a name."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _numbers(unit: Path, table: pa.Table, labels: Sequence[str]) -> pa.Array:
@@ -382,61 +366,3 @@ def _numbers(unit: Path, table: pa.Table, labels: Sequence[str]) -> pa.Array:
     if unknown:
         raise ValueError(f"{unit} has the label {unknown[0]!r}, not one of {', '.join(labels)}")
     return pa.array([number_of[name] for name in names], pa.int64())
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
-
-
-def _size_category(rows: int) -> str:
-    for name, limit in (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000)):
-        if rows < limit:
-            return name
-    return "100K<n<1M"
-
-
-_CARD = """\
----
-pretty_name: {title}
-license: other
-license_name: that-of-the-photos
-size_categories:
-- {size}
-task_categories:
-- image-to-image
-tags:
-- deepdream
-- image
-configs:
-- config_name: default
-  data_files:
-{files}
----
-
-# {name}
-
-Photos and their dreams (DeepDream), made with dreamgan.
-
-![rows of a photo and its dream](sheet.png)
-
-| | |
-|---|---|
-{table}
-
-## Load it
-
-```python
-from datasets import load_dataset
-pairs = load_dataset("path/to/{name}", split="train")
-pairs[0]["photo"], pairs[0]["dream"]
-```
-
-Columns: `photo`, `dream`, `second_dream` (another dream of the same photo, where there is one), `label`,
-`photo_id`, `source_id` (all crops of one photograph share it and are on one side of the split), `recipe`,
-`recipe_json`, `backbone`, `layers`, `weights_sha256`, `seed`, `score_before`, `score_after`.
-
-## Provenance and licence
-
-Every row holds a photo and pictures derived from it: the photo's own licence applies to all of them, and so
-may the terms of the backbone's weights. Check both before you pass the dataset on.
-"""

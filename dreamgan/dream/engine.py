@@ -200,6 +200,7 @@ def dream(
     guides: Mapping[str, Tensor] | None = None,
     masks: Mapping[str, Tensor] | None = None,
     only_here: Tensor | None = None,
+    strength: float = 1.0,
     callback: Callback | None = None,
 ) -> DreamResult:
     """Dream a batch of photos: gradient ascent on the recipe's objective, octave by octave.
@@ -219,6 +220,8 @@ def dream(
         masks: Masks that the objective names, each (1 or B, 1, h, w) in [0, 1], stretched over the photos.
         only_here: (1 or B, 1, h, w) in [0, 1], stretched over the photos: the share of each step that a pixel takes;
             where it is 0 the photo stays as it is.
+        strength: Share of the recipe's steps that are run, in (0, 1]: every octave stops early, at the place that
+            the whole dream passes through (``DreamRecipe.steps_at``).
         callback: Called at each step with a ``DreamStep``; returning False stops the dream, and what has been
             reached is returned at full size.
 
@@ -227,7 +230,8 @@ def dream(
 
     Raises:
         ValueError: If ``images`` are not as described, or ``photo_ids`` are not one per photo.
-        UserError: If the objective does not fit the network, or a guide or mask that it names is missing.
+        UserError: If the objective does not fit the network, a guide or mask that it names is missing, or the
+            strength leaves no step.
     """
     check_images(images)
     names = list(photo_ids) if photo_ids is not None else [""] * len(images)
@@ -243,7 +247,7 @@ def dream(
         photos = _stretched(photos)
     scorer = Scorer(recipe.objective, extractor, photos, guides=guides, masks=masks)
     full_size = (photos.shape[-2], photos.shape[-1])
-    octaves, dropped = _fitting_octaves(full_size, recipe, extractor)
+    octaves, dropped = _fitting_octaves(full_size, recipe, recipe.steps_at(strength), extractor)
     skipped = torch.zeros(len(photos), dtype=torch.int64, device=photos.device)
 
     def photo_at(size: tuple[int, int]) -> Tensor:
@@ -275,7 +279,9 @@ def dream(
         octave_score = scorer.octave(number, size, size[0] / full_size[0])
         octave_here = None if here is None else resize(here, size)
         tiles = tile_grid(*size, recipe.tile_px, recipe.tile_overlap_px) if 0 < recipe.tile_px < max(size) else None
-        shifts = _shifts(recipe, seed, names, number, steps, tiled=tiles is not None, room=min(size))
+        # Schedules and random streams are those of the whole recipe, however early the octave stops.
+        all_steps = recipe.steps_per_octave[number]
+        shifts = _shifts(recipe, seed, names, number, all_steps, tiled=tiles is not None, room=min(size))
         running = torch.ones(len(photos), dtype=torch.bool, device=photos.device)
         for step in range(steps):
             rolls = shifts[step][0] if recipe.shifts == "jitter" and tiles is None else None
@@ -289,7 +295,7 @@ def dream(
             told = DreamStep(number, recipe.octaves, step, steps, size, scores)
             if callback is not None and callback(told) is False:
                 return DreamResult(finish(pixels), False, dropped, skipped.cpu())
-            gradient = _conditioned(gradient, recipe, step, steps)
+            gradient = _conditioned(gradient, recipe, step, all_steps)
             gradient, usable = scale_gradient(gradient, recipe.gradient_scale, recipe.gradient_floor)
             skipped += ~usable & running
             gradient.mul_(running.view(-1, 1, 1, 1))
@@ -303,7 +309,8 @@ def dream(
                 running &= ~(scores > recipe.stop_at)
                 if not bool(running.any()):
                     break
-        del frame, gradient  # the next octave is larger, and a large picture leaves no room for them
+        # The next octave is larger, and a large picture leaves no room for them.
+        frame = gradient = None  # type: ignore[assignment]
         if recipe.reinject_detail == "after":
             octave_photo = photo_at(size)
             if previous_photo is not None:
@@ -320,10 +327,10 @@ def _stretched(photos: Tensor) -> Tensor:
 
 
 def _fitting_octaves(
-    full_size: tuple[int, int], recipe: DreamRecipe, extractor: Extractor
+    full_size: tuple[int, int], recipe: DreamRecipe, steps: Sequence[int], extractor: Extractor
 ) -> tuple[list[tuple[tuple[int, int], int]], int]:
     """Size and steps of the octaves that are large enough, at least the finest, and how many were left out."""
-    octaves = list(zip(octave_sizes(*full_size, recipe), recipe.steps_per_octave, strict=True))
+    octaves = list(zip(octave_sizes(*full_size, recipe), steps, strict=True))
     floor_px = max(extractor.min_size_px, SMALLEST_OCTAVE_PX)
     kept = [octave for octave in octaves if min(octave[0]) >= floor_px] or [(full_size, octaves[-1][1])]
     return kept, len(octaves) - len(kept)

@@ -210,9 +210,14 @@ class Objective:
         return any(term.kind == "batch_norm" for term in self.terms)
 
     @property
+    def selects(self) -> bool:
+        """Whether maps are chosen by what is seen of the photo itself."""
+        return any(term.kind in _SELECTING for term in self.terms)
+
+    @property
     def stands_alone(self) -> bool:
         """Whether a picture and a backbone are enough to score it: no guides, no masks, no choice made on a photo."""
-        return not self.guides and not self.masks and all(term.kind not in _SELECTING for term in self.terms)
+        return not self.guides and not self.masks and not self.selects
 
 
 def mean(layer: str, *, inset: int = 0) -> Objective:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import accumulate, pairwise
 from typing import Any, Literal, get_args
 
 from dreamgan.dream.objectives import Objective, parse_objective
@@ -152,6 +153,28 @@ class DreamRecipe:
     def steps_per_octave(self) -> tuple[int, ...]:
         """Steps of every octave, coarse to fine."""
         return self.steps * self.octaves if len(self.steps) == 1 else self.steps
+
+    def steps_at(self, strength: float) -> tuple[int, ...]:
+        """Steps of every octave, coarse to fine, when only a share of the recipe's steps is run.
+
+        The share is taken of the steps so far at the end of each octave, rounded to the nearest, so that all octaves
+        are shortened alike and the total is the share of the whole.
+
+        Args:
+            strength: In (0, 1].
+
+        Raises:
+            UserError: If the strength is out of range, or so small that no step is left.
+        """
+        if not 0 < strength <= 1:
+            raise UserError(f"strength is {strength}; it must be above 0 and at most 1")
+        ends = [math.floor(strength * total + 0.5) for total in accumulate(self.steps_per_octave, initial=0)]
+        if not ends[-1]:
+            raise UserError(
+                f"strength {strength} of the {sum(self.steps_per_octave)} steps of recipe {self.name!r} is no step at "
+                f"all; give at least {0.5 / sum(self.steps_per_octave):.3g}"
+            )
+        return tuple(end - start for start, end in pairwise(ends))
 
     def step_length(self, octave: int, step: int) -> float:
         """Length of a step by the schedules; octave and step count from 0."""

@@ -22,7 +22,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamgan.backbones.features import Extractor
-from dreamgan.data.sources import FileCrop, find_photos
+from dreamgan.data.photos import FileCrop
+from dreamgan.data.sources import find_photos
 from dreamgan.dream import DreamRecipe, DreamResult, DreamStep, dream, score
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file, write_text

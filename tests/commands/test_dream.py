@@ -157,7 +157,7 @@ def test_a_photo_that_no_step_changed_is_told(
 
     monkeypatch.setattr(engine, "dream", first_fails)
     assert run(photos, tmp_path / "out", "--steps", "3") == 0
-    said = "a.png: its gradient was zero or not finite in every step; its dream is the photo"
+    said = "a.png: its gradient was zero or not finite in every step; nothing was dreamed"
     assert capsys.readouterr().err.splitlines() == [said]
 
 

@@ -12,12 +12,12 @@ from dreamgan.commands.pictures import (
     Job,
     is_utf8,
     loaded_batches,
-    named_pictures,
     noise_size,
     plan,
     printable,
     write_rejects,
 )
+from dreamgan.dream.guide import named_pictures
 from dreamgan.errors import UserError
 from dreamgan.images import load_image, save_png
 
@@ -188,6 +188,17 @@ def test_a_full_disk_leaves_no_half_list(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_list_of_somebody_elses_is_left_alone(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos, out = make_photos("a.jpg"), tmp_path / "out"
+    write_rejects([("b.jpg", "is empty")], out)
+    assert len(plan(str(photos), out)) == 1
+    for content in ("photo,verdict\na.jpg,ugly\n", "", "\xff"):
+        (out / "rejects.csv").write_text(content, encoding="latin-1")
+        with pytest.raises(UserError, match="rejects.csv' was not written by dreamgan; move it"):
+            plan(str(photos), out)
+        assert (out / "rejects.csv").read_text(encoding="latin-1") == content
+
+
 def test_pictures_of_a_flag(make_photos: MakePhotos, tmp_path: Path) -> None:
     folder = make_photos("a.png", "b.jpg", "c=d,e=f.png", size=(100, 60))
     a, b, odd = (str(folder / name) for name in ("a.png", "b.jpg", "c=d,e=f.png"))
@@ -202,6 +213,12 @@ def test_pictures_of_a_flag(make_photos: MakePhotos, tmp_path: Path) -> None:
     # A file may hold what stands between names.
     assert sizes(odd) == {"guide": (100, 60)}
     assert named_pictures(f"one={a},two={b}", "", 0)["two"].tobytes() == load_image(Path(b)).picture.tobytes()
+
+
+def test_a_name_is_given_once(make_photos: MakePhotos) -> None:
+    folder = make_photos("a.png")
+    with pytest.raises(UserError, match="'sky' is named twice"):
+        named_pictures(f"sky={folder / 'a.png'},sky ={folder / 'a.png'}", "guide", 0)
 
 
 @pytest.mark.parametrize("text", ["none.png", "sky=none.png", "", "sky=", "a.png,none.png"])

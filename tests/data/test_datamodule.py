@@ -37,7 +37,9 @@ def values(number: int, kind: int, side: int = SIDE) -> np.ndarray[Any, np.dtype
     return found
 
 
-def pair(number: int, *, second: bool = False, side: int = SIDE) -> Pair:
+def pair(
+    number: int, *, second: bool = False, side: int = SIDE, recipe: str = "distillable", strength: float = 1.0
+) -> Pair:
     photo, dream, again = (Image.fromarray(values(number, kind, side)) for kind in range(3))
     return Pair(
         photo=photo,
@@ -46,12 +48,17 @@ def pair(number: int, *, second: bool = False, side: int = SIDE) -> Pair:
         label="",
         photo_id=f"photo-{number}",
         source_id=f"photo-{number}",
-        recipe="distillable",
+        photo_sha256="",
+        recipe=recipe,
+        strength=strength,
         recipe_json='{"octaves": 3}',
         backbone="squeezenet1_1",
         layers=("features.9", "features.12"),
+        weights="mine",
         weights_sha256="cd" * 32,
+        guides={},
         seed=0,
+        second_seed=1 if second else None,
         score_before=0.0,
         score_after=1.0,
     )
@@ -60,7 +67,7 @@ def pair(number: int, *, second: bool = False, side: int = SIDE) -> Pair:
 def build(folder: Path, train: list[Pair], test: list[Pair]) -> str:
     write_unit(folder / "a.parquet", train, "train")
     write_unit(folder / "b.parquet", test, "test")
-    compact([folder / "a.parquet", folder / "b.parquet"], folder / "dreams", labels=())
+    compact([folder / "a.parquet", folder / "b.parquet"], folder / "dreams" / "data", labels=())
     return str(folder / "dreams")
 
 
@@ -204,6 +211,27 @@ def test_recipe_facts_say_what_was_dreamed(dataset: str) -> None:
         "seed": 0,
         "size_px": SIDE,
     }
+
+
+def test_of_several_recipes_one_is_learnt_and_of_it_the_whole_dreams(tmp_path: Path) -> None:
+    ways = [("eyes", 1.0), ("fur", 1.0), ("eyes", 0.5), ("eyes", 1.0), ("fur", 1.0)]
+    mixed = [pair(number, recipe=recipe, strength=strength) for number, (recipe, strength) in enumerate(ways)]
+    dataset = build(tmp_path, mixed, [pair(9, recipe="fur")])
+    with pytest.raises(UserError, match="holds several recipes; choose with --data.recipe: eyes, fur"):
+        ready(dataset)
+    with pytest.raises(UserError, match="has no recipe 'scales', only eyes, fur"):
+        ready(dataset, recipe="scales")
+    eyes = ready(dataset, recipe="eyes", batch_size=1, flip=False)
+    assert {number for number, _ in epoch(eyes, 0)} == {0, 3}
+    assert eyes.recipe_facts()["recipe"] == "eyes"
+    assert eyes.val_dataloader() == []  # no test photo was dreamed so
+    fur = ready(dataset, recipe="fur", batch_size=1, flip=False)
+    assert {number for number, _ in epoch(fur, 0)} == {1, 4}
+    assert len(fur.val_dataloader()) == 1
+    (tmp_path / "half").mkdir()
+    half = build(tmp_path / "half", [pair(0, strength=0.5)], [pair(1)])
+    with pytest.raises(UserError, match="has no whole dreams of 'distillable': add 1 to its strengths"):
+        ready(half)
 
 
 def test_senseless_numbers_and_wrong_order_are_refused(dataset: str) -> None:

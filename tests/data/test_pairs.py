@@ -1,6 +1,7 @@
 import os
 import time
 from pathlib import Path
+from typing import IO
 
 import datasets
 import huggingface_hub.constants
@@ -18,10 +19,10 @@ from dreamgan.data.pairs import (
     is_unit,
     load_pairs,
     unit_rejects,
-    write_card,
     write_unit,
 )
-from dreamgan.data.sources import Reject, find_photos
+from dreamgan.data.photos import Reject
+from dreamgan.data.sources import find_photos
 from dreamgan.errors import UserError
 
 
@@ -44,12 +45,17 @@ def pair(number: int, *, label: str = "cat", second: bool = False, side: int = 3
         label=label,
         photo_id=f"photo-{number}",
         source_id=f"source-{number // 2}",
+        photo_sha256=f"{number:064x}",
         recipe="gordic",
+        strength=0.3,
         recipe_json='{"steps": 10}',
         backbone="vgg16",
         layers=("relu4_3", "relu5_1"),
+        weights="mine",
         weights_sha256="ab" * 32,
+        guides={"bees": "cd" * 32},
         seed=7,
+        second_seed=8 if second else None,
         score_before=0.5,
         score_after=float(number),
     )
@@ -66,9 +72,8 @@ def units_in(folder: Path, labels: tuple[str, ...] = ("cat", "dog")) -> list[Pat
 
 def made(tmp_path: Path) -> Path:
     out = tmp_path / "dreams"
-    rows = compact(units_in(tmp_path / "units"), out, labels=("cat", "dog"))
+    rows = compact(units_in(tmp_path / "units"), out / "data", labels=("cat", "dog"))
     assert rows == {"train": 6, "test": 2}
-    write_card(out, facts={"recipe": "gordic | x", "seed": 7}, picture=picture(0, 64))
     return out
 
 
@@ -93,17 +98,20 @@ def test_plain_load_dataset_gives_pictures_labels_and_splits(tmp_path: Path) -> 
             assert (row["photo_id"], row["source_id"]) == (wanted.photo_id, wanted.source_id)
             assert (row["layers"], row["recipe_json"]) == ("relu4_3,relu5_1", wanted.recipe_json)
             assert (row["seed"], row["score_before"], row["score_after"]) == (7, 0.5, float(number))
+            assert (row["strength"], row["weights"], row["guides"]) == (0.3, "mine", '{"bees": "%s"}' % ("cd" * 32))
+            assert row["second_seed"] == (8 if split == "test" else None)
+            assert row["photo_sha256"] == wanted.photo_sha256
 
 
 def test_without_classes_the_label_is_a_string(tmp_path: Path) -> None:
     units = units_in(tmp_path / "units", labels=("",))
-    compact(units, tmp_path / "out", labels=())
+    compact(units, tmp_path / "out" / "data", labels=())
     assert load_pairs(tmp_path / "out", "train")[0]["label"] == ""
 
 
 def test_a_photo_without_a_class_among_others_that_have_one_gets_null(tmp_path: Path) -> None:
     write_unit(tmp_path / "u.parquet", [pair(0), pair(1, label=""), pair(2, label="dog")], "train")
-    compact([tmp_path / "u.parquet"], tmp_path / "out", labels=("cat", "dog"))
+    compact([tmp_path / "u.parquet"], tmp_path / "out" / "data", labels=("cat", "dog"))
     for rows in (load_pairs(tmp_path / "out", "train"), datasets.load_dataset(str(tmp_path / "out"))["train"]):
         assert rows["label"][:] == [0, None, 1]
         assert rows.features["label"].names == ["cat", "dog"]
@@ -113,16 +121,16 @@ def test_units_and_shards_have_the_same_bytes_every_time(tmp_path: Path) -> None
     one, two = units_in(tmp_path / "a"), units_in(tmp_path / "b")
     assert [u.read_bytes() for u in one] == [u.read_bytes() for u in two]
     for units, name in ((one, "x"), (two, "y")):
-        compact(units, tmp_path / name, labels=("cat", "dog"))
+        compact(units, tmp_path / name / "data", labels=("cat", "dog"))
     first = {p.name: p.read_bytes() for p in (tmp_path / "x" / "data").iterdir()}
     assert first == {p.name: p.read_bytes() for p in (tmp_path / "y" / "data").iterdir()}
-    compact(one, tmp_path / "x", labels=("cat", "dog"))
+    compact(one, tmp_path / "x" / "data", labels=("cat", "dog"))
     assert first == {p.name: p.read_bytes() for p in (tmp_path / "x" / "data").iterdir()}
 
 
 def test_shards_are_cut_by_size_and_keep_the_order(tmp_path: Path) -> None:
     units = units_in(tmp_path / "units")
-    compact(units, tmp_path / "out", labels=("cat", "dog"), shard_bytes=2 * units[0].stat().st_size + 100)
+    compact(units, tmp_path / "out" / "data", labels=("cat", "dog"), shard_bytes=2 * units[0].stat().st_size + 100)
     assert sorted(p.name for p in (tmp_path / "out" / "data").iterdir()) == [
         "test-00000-of-00001.parquet",
         "train-00000-of-00002.parquet",
@@ -134,8 +142,8 @@ def test_shards_are_cut_by_size_and_keep_the_order(tmp_path: Path) -> None:
 def test_a_killed_write_leaves_no_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = tmp_path / "units" / "0.parquet"
 
-    def half(table: object, where: Path) -> None:
-        Path(where).write_bytes(b"PAR1 half a file")
+    def half(table: object, where: IO[bytes]) -> None:
+        where.write(b"PAR1 half a file")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -150,19 +158,6 @@ def test_a_killed_write_leaves_no_unit(tmp_path: Path, monkeypatch: pytest.Monke
     assert is_unit(unit)
 
 
-def test_a_failed_compaction_keeps_the_old_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = made(tmp_path)
-    before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
-
-    def fail(*_: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(pairs_module, "_write_shard", fail)
-    with pytest.raises(OSError, match="no space"):
-        compact(units_in(tmp_path / "units"), out, labels=("cat", "dog"))
-    assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
-
-
 def test_units_carry_their_rejects_and_may_be_empty(tmp_path: Path) -> None:
     empty, full = tmp_path / "0.parquet", tmp_path / "1.parquet"
     write_unit(empty, [], "test", rejects=[Reject("bad.jpg", "is empty (0 bytes)")])
@@ -170,35 +165,18 @@ def test_units_carry_their_rejects_and_may_be_empty(tmp_path: Path) -> None:
     assert is_unit(empty)
     assert unit_rejects(empty) == [Reject("bad.jpg", "is empty (0 bytes)")]
     assert unit_rejects(full) == []
-    assert compact([empty, full], tmp_path / "out", labels=("cat",)) == {"train": 1}
+    assert compact([empty, full], tmp_path / "out" / "data", labels=("cat",)) == {"train": 1}
     assert [p.name for p in (tmp_path / "out" / "data").iterdir()] == ["train-00000-of-00001.parquet"]
-    write_card(tmp_path / "out", facts={}, picture=picture(0))
     assert list(datasets.load_dataset(str(tmp_path / "out"))) == ["train"]
 
 
 def test_unknown_label_or_split_is_refused(tmp_path: Path) -> None:
     write_unit(tmp_path / "u.parquet", [pair(0, label="eel")], "train")
     with pytest.raises(ValueError, match="'eel'"):
-        compact([tmp_path / "u.parquet"], tmp_path / "out", labels=("cat",))
+        compact([tmp_path / "u.parquet"], tmp_path / "out" / "data", labels=("cat",))
     write_unit(tmp_path / "v.parquet", [pair(0)], "validation")
     with pytest.raises(ValueError, match="'validation'"):
-        compact([tmp_path / "v.parquet"], tmp_path / "out", labels=("cat",))
-    assert not (tmp_path / "out" / "data").exists()
-
-
-def test_card_says_what_is_inside(tmp_path: Path) -> None:
-    out = made(tmp_path)
-    card = (out / "README.md").read_text(encoding="utf-8")
-    info = datasets.load_dataset_builder(str(out)).config
-    assert set(info.data_files) == {"train", "test"}
-    assert "| recipe | gordic \\| x |" in card
-    assert "| train: pairs | 6, from 3 photographs |" in card
-    assert "| train: mean score, photo → dream | 0.5 → 2.5 |" in card
-    assert "- n<1K" in card
-    assert "license: other" in card
-    with Image.open(out / "sheet.png") as sheet:
-        assert sheet.size == (64, 64)
-    assert {p.name for p in out.iterdir()} == {"README.md", "sheet.png", "data"}
+        compact([tmp_path / "v.parquet"], tmp_path / "out" / "data", labels=("cat",))
 
 
 def test_shards_have_rows_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +194,7 @@ def test_load_pairs_leaves_the_folder_alone_and_is_never_stale(tmp_path: Path) -
     assert sorted(out.rglob("*")) == files
     time.sleep(0.02)
     write_unit(tmp_path / "u.parquet", [pair(9)], "train")
-    compact([tmp_path / "u.parquet"], out, labels=("cat", "dog"))
+    compact([tmp_path / "u.parquet"], out / "data", labels=("cat", "dog"))
     assert load_pairs(out, "train")["photo_id"][:] == ["photo-9"]
     with pytest.raises(UserError, match="no 'test' split, only 'train'"):
         load_pairs(out, "test")
@@ -258,7 +236,7 @@ def test_local_pairs_are_loaded_without_bars_and_the_users_setting_is_kept(
 def test_the_hub_is_asked_for_the_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "dreams"
     write_unit(tmp_path / "u.parquet", [pair(0)], "train")
-    compact([tmp_path / "u.parquet"], out, labels=("cat",))
+    compact([tmp_path / "u.parquet"], out / "data", labels=("cat",))
     assert (has_split(out, "train"), has_split(out, "test")) == (True, False)
     with pytest.raises(UserError, match=r"'nobody/no-dreams' is no folder here.*splits cannot be listed") as caught:
         has_split("nobody/no-dreams", "test")

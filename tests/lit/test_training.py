@@ -14,7 +14,6 @@ import yaml
 from PIL import Image
 
 from dreamgan.cli import main
-from dreamgan.commands.train import prepare_wandb
 from dreamgan.data.datamodule import DreamPairs
 from dreamgan.errors import UserError
 from dreamgan.images import load_image, to_unit
@@ -666,21 +665,6 @@ def test_csv_and_wandb_offline(dataset: Path, tmp_path: Path, monkeypatch: pytes
         assert [row for row in rows if row["val/agreement"]]
         assert [row for row in rows if row["train/loss_d"]]
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
-
-
-def test_without_a_key_logging_goes_offline_with_a_hint(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import wandb
-
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setattr(wandb, "login", lambda **_: False)
-    monkeypatch.setattr(wandb, "teardown", lambda: None)
-    prepare_wandb()
-    import os
-
-    assert os.environ["WANDB_MODE"] == "offline"
-    assert "wandb login" in capsys.readouterr().err
 
 
 def test_ema_forgets_its_beginning() -> None:

@@ -1,0 +1,103 @@
+"""Work units through Lightning: one process, several devices, torchrun or SLURM."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from dreamgan.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from pytorch_lightning import Callback
+
+    from dreamgan.lit.dream_job import DreamJob
+
+# Processes wait for each other at the end, and for the first one at the start while it reads the photos.
+PATIENCE = timedelta(days=30)
+
+
+def layout(devices: int, nodes: int, device: torch.device) -> tuple[int, int]:
+    """How many processes there are, by the flags, or by torchrun, which has started them already.
+
+    Args:
+        devices: Per node.
+        nodes: Machines.
+        device: Where the work is done.
+
+    Returns:
+        Devices per node and nodes.
+
+    Raises:
+        UserError: If the flags cannot be followed.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        devices, nodes = local, int(os.environ["WORLD_SIZE"]) // local
+    if devices * nodes == 1:
+        return 1, 1
+    if device.type == "mps":
+        raise UserError("an MPS device is alone in its machine; use --devices 1 --nodes 1")
+    if device.index is not None:
+        raise UserError(f"--device {device} names one of several; use --device {device.type} with --devices {devices}")
+    if device.type == "cuda":
+        import torch
+
+        if devices > torch.cuda.device_count():
+            raise UserError(f"--devices is {devices}; this machine has {torch.cuda.device_count()} of {device.type}")
+    return devices, nodes
+
+
+def run_job(
+    job: DreamJob,
+    device: torch.device,
+    *,
+    devices: int,
+    nodes: int,
+    precision: Literal["32", "bf16"],
+    callbacks: Sequence[Callback],
+) -> None:
+    """Dream the units of a job.
+
+    Args:
+        job: Of which the first process's counts.
+        device: cpu, cuda, cuda:1 or mps.
+        devices: Processes per node; above one Lightning starts them, unless torchrun or SLURM has.
+        nodes: Machines.
+        precision: 32, or bf16 for autocast.
+        callbacks: Writer and bar.
+    """
+    import torch
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+    several = devices * nodes > 1
+    strategy: Strategy | str = DDPStrategy(timeout=PATIENCE) if several else "auto"
+    threads = torch.get_num_threads()
+    chosen: Any = [device.index or 0] if device.type == "cuda" and not several else devices
+    trainer = Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=chosen,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        inference_mode=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        callbacks=list(callbacks),
+    )
+    try:
+        trainer.predict(job, return_predictions=False)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that prepares, finishes and speaks."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
