@@ -156,6 +156,21 @@ def test_the_figures_are_those_of_the_pictures(generator: Path, dataset: Path, t
     assert row["equivalent_steps_std"] == pytest.approx(float(steps.std()), rel=1e-3, abs=1e-6)
 
 
+def test_equivalent_steps_are_of_the_dreams_of_the_dataset(
+    generator: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, list[str]]] = []
+
+    def spy(*args: Any, seed: int, photo_ids: list[str], **others: Any) -> torch.Tensor:
+        seen.append((seed, photo_ids))
+        return equivalent_steps(*args, seed=seed, photo_ids=photo_ids, **others)
+
+    monkeypatch.setattr("dreamgan.evaluation.measuring.equivalent_steps", spy)
+    assert run(generator, dataset, tmp_path, "--equivalent_photos", "2", "--batch", "1") == 0
+    names = bold(load_pairs(dataset, "test"))["photo_id"][::2]
+    assert seen[:2] == [(7, [name]) for name in names]  # 7: the seed of the dataset's dreams
+
+
 def test_the_wrong_photo_is_of_another_photograph(generator: Path, dataset: Path, tmp_path: Path) -> None:
     assert run(generator, dataset, tmp_path) == 0
     pairs = bold(load_pairs(dataset, "test"))
