@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -223,3 +224,10 @@ def grey_press_profile() -> bytes:
     header = struct.pack(">I4sI4s4s4s", offset + len(body), bytes(4), 0x02100000, b"prtr", b"CMYK", b"Lab ")
     header += struct.pack(">6H", 2001, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + directory + body
+
+
+def sample() -> Image.Image:
+    """A picture of 72x60 px whose every part takes some bytes to store."""
+    y, x = np.mgrid[0:60, 0:72]
+    noise = np.random.default_rng(0).integers(0, 60, (60, 72, 3))
+    return Image.fromarray((np.stack([x * 2, y * 3, x + y], axis=-1) + noise).astype(np.uint8))

@@ -226,7 +226,8 @@ def test_broken_exif_is_no_reason_to_refuse(photo: Image.Image) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_the_first_of_several_frames_is_taken_and_said(kind: str) -> None:
-    frames = [Image.new("RGB", (40, 36), colour) for colour in ("red", "blue", "lime")]
+    # Pillow 11 writes broken MPO files of more than two.
+    frames = [Image.new("RGB", (40, 36), colour) for colour in ("red", "blue", "lime")][: 2 if kind == "MPO" else 3]
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     loaded = load_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
     assert np.allclose(values(loaded.picture)[10, 10], (255, 0, 0), atol=3)

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from dreamgan.decoding import rgb
 from dreamgan.images import load_image
-from tests.bad_photos import harmless_files
+from tests.bad_contents import harmless_files
 from tests.handmade import (
     DATA,
     PNG_START,
@@ -51,6 +52,20 @@ def stripes(colours: tuple[tuple[int, ...], ...] = COLOURS) -> NDArray[np.int64]
 def palette_numbers(count: int = 4) -> NDArray[np.uint8]:
     """The numbers of the colours of `stripes`."""
     return stripes(tuple((number,) for number in range(count)))[..., 0].astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "I;16", "F", "CMYK"])
+def test_bands_leave_no_seams(photo: Image.Image, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = {"I;16": levels(photo.convert("L")).astype(np.uint16) * 257, "F": np.float32(levels(photo)[..., 0] / 255)}
+    picture = Image.fromarray(deep[mode]) if mode in deep else photo.convert(mode)
+    if mode in ("RGBA", "LA"):
+        picture.putalpha(photo.getchannel("G"))
+    content = encoded(picture, "TIFF")
+    whole = loaded_levels(content)
+    # Bands of 5 rows, the last of 3; of one row, where a row is longer than a band should be.
+    for pixels in (5 * photo.width + 7, 10):
+        monkeypatch.setattr(rgb, "_BAND_PIXELS", pixels)
+        assert (loaded_levels(content) == whole).all()
 
 
 # --- JPEG ---

@@ -61,13 +61,16 @@ class MeteredFile(io.BufferedReader):
         self._bytes_left = None
 
 
-def check_cost(opened: ImageFile.ImageFile, file: MeteredFile, size_bytes: int) -> None:
+def check_cost(opened: ImageFile.ImageFile, file: MeteredFile, size_bytes: int) -> int:
     """Refuse a picture that is too small or costs too much; nothing but its header needs to have been read.
 
     Args:
         opened: as Pillow opened it.
         file: where it comes from; its position is kept.
         size_bytes: the length of the file.
+
+    Returns:
+        What it costs to decode, in bytes of memory, at most `MAX_MEMORY_BYTES`.
 
     Raises:
         UserError: what is too small or too large, without the name of the file.
@@ -94,6 +97,7 @@ def check_cost(opened: ImageFile.ImageFile, file: MeteredFile, size_bytes: int) 
             f"is {width}x{height} px and, being {opened.format}, would take {memory_bytes / 2**20:.0f} MiB of memory, "
             f"more than {MAX_MEMORY_BYTES / 2**20:.0f} MiB: shrink it first"
         )
+    return memory_bytes
 
 
 def _jpeg_memory(opened: ImageFile.ImageFile, file: MeteredFile) -> int:

@@ -1,20 +1,17 @@
 """A file's bytes to upright 8-bit RGB, band by band: no step holds more than two pictures in memory."""
 
 import contextlib
-import ctypes
 import io
-import logging
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
-from dreamgan.decoding.limits import MAX_FILE_BYTES, MeteredFile, check_cost
+from dreamgan.decoding.budget import Budget
+from dreamgan.decoding.limits import MAX_FILE_BYTES, MAX_MEMORY_BYTES, MeteredFile, check_cost
+from dreamgan.decoding.quiet import NO_WARNINGS
 from dreamgan.errors import UserError
 
 # Pillow can open some forty formats; only these are tried on files of unknown origin. MPO, which phones write
@@ -23,6 +20,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _RGB_LIKE_MODES = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA"})
 _BAND_PIXELS = 4_000_000
 _MAX_EXIF_BYTES = 1_000_000
+# Photos are read by several threads, on machines that may hold one large picture but not eight.
+_MEMORY = Budget(MAX_MEMORY_BYTES)
 # EXIF orientation -> what turns the stored picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,49 +32,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def _silence_readers() -> None:
-    """Keep Pillow's readers from writing to the error stream what they also raise."""
-    # Python prints what a logger without any handler says.
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    # libtiff writes there itself, past Python. Pillow stops its warnings, but not its errors. Where Pillow brings no
-    # libtiff of its own, they go on, and do no harm.
-    packages = Path(Image.__file__).parents[1]
-    for library in [*packages.glob("pillow.libs/libtiff*"), *packages.glob("PIL/.dylibs/libtiff*")]:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
-
-
-_silence_readers()
-
-
-class _NoWarnings:
-    """Ignores warnings as long as any thread is inside.
-
-    Pillow warns of odd metadata in sound pictures, and of sizes that our own check allows. Were each thread to save and
-    restore the filters, which belong to the whole process, the last to leave could restore what another had set.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._saved = warnings.catch_warnings()
-                self._saved.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._saved.__exit__(None, None, None)
-
-
-_NO_WARNINGS = _NoWarnings()
 
 
 @dataclass(frozen=True)
@@ -112,20 +68,21 @@ def decode(raw: io.RawIOBase | io.BytesIO, size_bytes: int) -> LoadedImage:
     if size_bytes > MAX_FILE_BYTES:
         raise UserError(f"is {size_bytes} bytes long, more than {MAX_FILE_BYTES}: save it compressed or smaller")
     notes: list[str] = []
-    with _NO_WARNINGS, MeteredFile(raw) as file, Image.open(file, formats=_FORMATS) as opened:
+    with NO_WARNINGS, MeteredFile(raw) as file, Image.open(file, formats=_FORMATS) as opened:
         _read_metadata(opened)
-        check_cost(opened, file, size_bytes)
+        memory_bytes = check_cost(opened, file, size_bytes)
         file.stop_metering()
-        if _has_more_frames(opened):
-            notes.append("first of several frames taken")
-        opened.load()
-        orientation = _orientation(opened, notes)
-        icc_profile = _rgb_profile(opened, notes)
-        rgb = to_rgb(opened, notes)
-        # Frees its pixels before the next copy is made.
-        opened.close()
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
+        with _MEMORY.take(memory_bytes):
+            if _has_more_frames(opened):
+                notes.append("first of several frames taken")
+            opened.load()
+            orientation = _orientation(opened, notes)
+            icc_profile = _rgb_profile(opened, notes)
+            rgb = to_rgb(opened, notes)
+            # Frees its pixels before the next copy is made.
+            opened.close()
+            if orientation in _UPRIGHT:
+                rgb = rgb.transpose(_UPRIGHT[orientation])
     return LoadedImage(rgb, icc_profile, tuple(notes))
 
 
