@@ -11,20 +11,27 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, aside: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, which takes its place when the block ends well and is removed when not.
 
     Args:
         path: Where to write; missing folders are made, an existing file is replaced.
+        aside: Folder for the temporary file, on the same disk, if not beside ``path``; this one and that of ``path``
+            must exist.
 
     Raises:
-        OSError: As the system gives it.
+        OSError: As the system gives it, with the file's name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    if aside is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = (aside or path.parent) / f".{secrets.token_hex(8)}.tmp"
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # a full disk does not say of what
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

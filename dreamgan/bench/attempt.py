@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-_NOTES_BYTES = 8 * 1024**2
+_NOTES_BYTES = 1024**2
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _EVENTS = {"open": "write", "os.mkdir": "mkdir", "os.rename": "rename", "os.remove": "remove", "os.rmdir": "rmdir"}
 
@@ -96,7 +96,7 @@ class Attempt:
     @property
     def operations(self) -> list[Operation]:
         """What it has done so far."""
-        text = self._notes[:].rstrip(b"\0").decode("utf-8", "surrogateescape")
+        text = self._notes[: self._notes.find(b"\0")].decode("utf-8", "surrogateescape")
         # The last line may have been cut off.
         lines = [line.split("\t") for line in text.split("\n")[:-1]]
         return [Operation(name, path, target, int(size), over == "1") for name, path, target, size, over in lines]

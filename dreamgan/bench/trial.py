@@ -18,6 +18,7 @@ from dreamgan.errors import UserError
 
 HANGS_S = 600.0
 NAME = "dataset"
+EARLY_BYTES = 100
 UNITS, CARD, DATA = Path(".work/units"), Path("README.md"), Path("data")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
@@ -154,7 +155,7 @@ class Trial:
         ]
         for each in operations:
             written = Path(each.target or each.path)
-            if each.overwrites and written.parent == UNITS:
+            if each.overwrites and written.match(f"{UNITS}/*.parquet"):
                 problems.append(f"{written} was written a second time")
         self._units |= now
         return problems
@@ -205,20 +206,13 @@ def all_traps(operations: Sequence[Operation], whole: Path) -> list[Trap]:
     """
     sizes = {each.path: each.size for each in operations if each.name == "rename"}
     traps: list[Trap] = []
-    written: set[str] = set()
     for number, each in enumerate(operations):
-        if each.name == "rename" and each.size > 1 and each.path not in written:
-            # Written by a library that does not open it by way of Python: since the operation before.
-            traps.append(Trap(number - 1, each.size // 2))
         traps.append(Trap(number))
-        written.add(each.target)
         if each.name == "write":
-            written.add(each.path)
-            # What is not renamed itself is moved with its folder, and lies there now.
-            moved = whole / Path(each.path).relative_to(".work/final") if each.path.startswith(".work/final") else None
-            size = sizes.get(each.path) or (moved.stat().st_size if moved is not None and moved.exists() else 0)
-            if size > 1:
-                traps.append(Trap(number, size // 2))
+            # Of a file that is neither renamed nor kept the size is not known; it or the next one is cut off early.
+            kept = whole / each.path
+            size = sizes.get(each.path) or (kept.stat().st_size if kept.is_file() else 2 * EARLY_BYTES)
+            traps.append(Trap(number, size // 2))
     return traps
 
 

@@ -98,9 +98,9 @@ def phase(operations: Sequence[Operation]) -> str:
         return JOINING
     if path.startswith(".work/final"):
         return CARD
-    if path.startswith(".work/units"):
+    if path.startswith(".work/units") or (path.startswith(".work/writing-") and path.endswith(".tmp")):
         return DREAMING
-    if path.startswith(".work/scan") or path in (".work/lock", "config.json"):
+    if path.startswith((".work/scan", ".work/writing-", ".work/gone-")) or path in (".work/lock", "config.json"):
         return READING
     put_together = any(each.path.startswith(".work/final/") for each in operations)
     return MOVING if put_together and not path.startswith(".work") else CLAIMING

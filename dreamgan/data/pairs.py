@@ -107,16 +107,19 @@ class Pair:
     score_after: float
 
 
-def write_unit(path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequence[Reject] = ()) -> None:
+def write_unit(
+    path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequence[Reject] = (), aside: Path | None = None
+) -> None:
     """Write one finished work unit, all of it or nothing.
 
     The same arguments give the same bytes (with the same pyarrow and Pillow).
 
     Args:
-        path: where; its folder is made.
+        path: where; its folder is made if the unit is written in it.
         pairs: those of the unit, in order; may be empty where every photo was rejected.
         split: "train" or "test".
         rejects: the unit's photos that could not be used, kept here so that a resumed run still knows them.
+        aside: existing folder to write it in before it takes its place, if not its own.
 
     Raises:
         OSError: the disk is full or may not be written.
@@ -134,7 +137,7 @@ def write_unit(path: Path, pairs: Sequence[Pair], split: str, *, rejects: Sequen
     ]
     facts = {_SPLIT_KEY: split, _REJECTS_KEY: json.dumps([[r.name, r.reason] for r in rejects])}
     # By way of Python's own files: their errors say what the system said.
-    with whole_file(path) as temporary, temporary.open("xb") as file:
+    with whole_file(path, aside=aside) as temporary, temporary.open("xb") as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=_UNIT.with_metadata(facts)), file)
         _flush(file)
 
@@ -337,7 +340,7 @@ def _value_name(kind: pa.DataType) -> str:
 
 def _write_shard(path: Path, units: Sequence[Path], schema: pa.Schema, labels: Sequence[str]) -> None:
     waiting: list[pa.Table] = []
-    with path.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("xb") as file:
         with pq.ParquetWriter(file, schema) as writer:
             for number, unit in enumerate(units, start=1):
                 # One thread: units are small, and each of Arrow's threads would keep memory of its own.

@@ -154,8 +154,9 @@ def _pixels_sha256(picture: Image.Image) -> str:
 def _write_chunk(path: Path, list_sha256: str, chunk: Sequence[Scanned]) -> None:
     columns = {"sha256": [each.sha256 for each in chunk], "reason": [each.reason for each in chunk]}
     table = pa.table(columns, schema=_CHUNK.with_metadata({_PHOTOS_KEY: list_sha256}))
-    with whole_file(path) as temporary:
-        pq.write_table(table, temporary)
+    # By way of Python's own files: their errors say what the system said.
+    with whole_file(path) as temporary, temporary.open("xb") as file:
+        pq.write_table(table, file)
 
 
 def _read_chunk(path: Path, list_sha256: str) -> list[Scanned] | None:

@@ -188,6 +188,9 @@ class DreamJob(LightningModule):
         seed: Seed of the dreams.
         second_seed: Seed of second dreams.
         threads: CPU threads in every process: the last bits of a dream depend on them. The first process decides.
+        aside: Folder in which units are written before they take their places; None: beside those. The first process
+            decides.
+        identity: Of all that the dreams depend on, which must be the same in every process.
     """
 
     def __init__(
@@ -200,16 +203,29 @@ class DreamJob(LightningModule):
         seed: int,
         second_seed: int,
         threads: int,
+        aside: Path | None = None,
+        identity: str = "",
     ) -> None:
         super().__init__()
         self.teachers, self.photo_set, self.units, self.cut = tuple(teachers), photo_set, units, cut
         self.extractors = nn.ModuleList(teacher.extractor for teacher in teachers)  # Lightning moves them to the device
         self.seed, self.second_seed, self.threads = seed, second_seed, threads
+        self.aside, self.identity = aside, identity
 
     def predict_dataloader(self) -> Any:
-        """This process's share of the units, read ahead."""
+        """This process's share of the units, read ahead.
+
+        Raises:
+            UserError: If the first process would dream otherwise than this one.
+        """
         # A process that looked for itself which units are done might look later than another, and deal otherwise.
-        self.units, self.threads = self.trainer.strategy.broadcast((self.units, self.threads))
+        first = self.trainer.strategy.broadcast((self.units, self.threads, self.aside, self.identity))
+        self.units, self.threads, self.aside, identity = first
+        if identity != self.identity:
+            raise UserError(
+                "this process finds other photos, weights, versions or flags than the first one; "
+                "every machine needs the same"
+            )
         own = self.units[self.trainer.global_rank :: self.trainer.world_size]
         return UnitPhotos(own, self.photo_set, self.cut.dream_px)
 
@@ -316,11 +332,12 @@ class DreamJob(LightningModule):
 
 
 class UnitWriter(BasePredictionWriter):
-    """Encodes and writes each finished unit while the next one is dreamed."""
+    """Encodes and writes finished units while the next ones are dreamed."""
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
-        self._writer = ThreadPoolExecutor(1)
+        # A GPU dreams faster than a single thread encodes.
+        self._writer = ThreadPoolExecutor(UNITS_AHEAD)
         self._waiting: deque[Future[None]] = deque()
 
     def write_on_batch_end(
@@ -350,7 +367,8 @@ class UnitWriter(BasePredictionWriter):
     @staticmethod
     def _write(job: DreamJob, finished: FinishedUnit) -> None:
         pairs, rejects = job.pairs_of(finished)
-        write_unit(finished.loaded.unit.path, pairs, finished.loaded.unit.split, rejects=rejects)
+        unit = finished.loaded.unit
+        write_unit(unit.path, pairs, unit.split, rejects=rejects, aside=job.aside)
 
 
 class PictureBar(Callback):

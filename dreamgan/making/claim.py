@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -105,6 +106,22 @@ def claimed(out: Path, config: Mapping[str, Any], *, overwrite: bool) -> Iterato
         yield work
     finally:
         lock.release()
+
+
+def writing_folder(work: Path) -> Path:
+    """Make a folder for the units that this run is writing, and take away those of earlier runs.
+
+    A process of a killed run may be at work still, here or on another machine. Without its folder it can put no unit
+    among the finished ones any more: neither over one that is there, nor into a dataset that is finished.
+
+    Args:
+        work: What ``claimed`` gave.
+    """
+    for old in work.glob("writing-*"):
+        shutil.rmtree(old.rename(work / f"gone-{old.name}"))  # renamed first: gone at once, not file by file
+    folder = work / f"writing-{secrets.token_hex(8)}"
+    folder.mkdir()
+    return folder
 
 
 def _remove(item: Path) -> None:

@@ -67,9 +67,10 @@ def finish(
 
 
 def _move(source: Path, target: Path) -> None:
+    """Put a file or folder in the place of what an earlier end, cut off, has left there: never half of it is seen."""
     if target.is_dir():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
+        target.replace(source.with_name(f"old-{source.name}"))  # removed file by file it would be a dataset of a part
     if source.exists():
         source.replace(target)
+    else:
+        target.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 import tempfile
@@ -20,13 +22,13 @@ from dreamgan.data.scan import Scanned, scan
 from dreamgan.data.split import count_copies, same_pixels, split_of
 from dreamgan.errors import UserError
 from dreamgan.lit.dream_job import Cut, DreamJob, PictureBar, UnitWriter, WorkUnit
-from dreamgan.making.claim import WORK, claimed
+from dreamgan.making.claim import WORK, claimed, writing_folder
 from dreamgan.making.estimate import estimate
 from dreamgan.making.finish import finish
 from dreamgan.making.mix import Kind
 from dreamgan.making.plan import plan_units
 from dreamgan.making.report import score_table
-from dreamgan.making.run import run_job
+from dreamgan.making.run import end_with_first_process, run_job
 
 
 class NothingUsable(UserError):
@@ -72,16 +74,20 @@ class Making:
             raise
 
     def _make(self, out: Path, work: Path) -> None:
+        aside = writing_folder(work)  # before it is looked which units are done
         scanned = scan(self.photo_set, work / "scan")
         units = self._plan(scanned, self._split(scanned), work / "units")
         waiting = [unit for unit in units if not is_unit(unit.path)]
         total, left = (sum(len(unit.photos) for unit in some) for some in (units, waiting))
         done = len(units) - len(waiting)
         print(f"{len(self.photo_set)} photos, {len(units)} work units of {self.config['batch']}, {done} done already")
+        chanceless = [kind.teacher.recipe.name for kind in self.kinds if not kind.depends_on_seed]
+        if chanceless and self.config["second_dreams"]:
+            print(f"no second dreams of {', '.join(chanceless)}: without shifts, another seed gives the same dream")
         started = time.monotonic()
-        if waiting:
+        if waiting or self.devices * self.nodes > 1:  # the other processes wait to be told that there is nothing to do
             (work / "units").mkdir(exist_ok=True)
-            self._run(waiting, PictureBar(total - left, total))
+            self._run(waiting, PictureBar(total - left, total), aside)
         seconds = time.monotonic() - started
         rejects = self._rejects(scanned, units)
         if total == sum(len(unit_rejects(unit.path)) for unit in units):
@@ -102,6 +108,7 @@ class Making:
 
     def take_part(self) -> None:
         """Dream this process's share of what the first process asks for."""
+        end_with_first_process()
         self._run([], None)
 
     def rehearse(self, out: Path) -> None:
@@ -157,14 +164,16 @@ class Making:
             [kind.share for kind in self.kinds],
             [kind.strengths for kind in self.kinds],
             every=self.config["every_recipe"],
-            second_dreams=self.config["second_dreams"],
+            # A second dream that is the first one would make a ceiling of 1 that means nothing.
+            second_dreams=[self.config["second_dreams"] * kind.depends_on_seed for kind in self.kinds],
             unit_photos=self.config["batch"],
             seed=self.config["seed"],
             folder=folder,
         )
 
-    def _job(self, units: list[WorkUnit]) -> DreamJob:
+    def _job(self, units: list[WorkUnit], aside: Path | None = None) -> DreamJob:
         config = self.config
+        same_everywhere = {key: value for key, value in config.items() if key not in ("photos", "threads")}
         return DreamJob(
             [kind.teacher for kind in self.kinds],
             self.photo_set,
@@ -173,11 +182,13 @@ class Making:
             seed=config["seed"],
             second_seed=config["seed"] + 1,
             threads=config["threads"],
+            aside=aside,
+            identity=hashlib.sha256(json.dumps(same_everywhere, sort_keys=True).encode()).hexdigest(),
         )
 
-    def _run(self, units: list[WorkUnit], bar: PictureBar | None) -> None:
+    def _run(self, units: list[WorkUnit], bar: PictureBar | None, aside: Path | None = None) -> None:
         run_job(
-            self._job(units),
+            self._job(units, aside),
             self.device,
             devices=self.devices,
             nodes=self.nodes,

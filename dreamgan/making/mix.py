@@ -62,6 +62,11 @@ class Kind:
     strengths: tuple[float, ...]
     guides: Mapping[str, Image.Image]
 
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed gives another dream: without shifts and tiles nothing is left to chance."""
+        return self.teacher.recipe.shifts != "none" or self.teacher.recipe.tile_px > 0
+
     def as_dict(self) -> dict[str, Any]:
         """What ``config.json`` says of it."""
         extractor, recipe = self.teacher.extractor, self.teacher.recipe

@@ -44,7 +44,7 @@ def plan_units(
     strengths: Sequence[Sequence[float]],
     *,
     every: bool,
-    second_dreams: float,
+    second_dreams: Sequence[float],
     unit_photos: int,
     seed: int,
     folder: Path,
@@ -61,7 +61,7 @@ def plan_units(
         shares: Of each teacher.
         strengths: Of each teacher.
         every: Every teacher dreams every photo, whatever the shares.
-        second_dreams: Share of the test photos, per teacher, that get a second dream.
+        second_dreams: Share of the test photos of each teacher that get a second dream.
         unit_photos: Most photos per unit.
         seed: Of the order.
         folder: Where the units' files go.
@@ -79,7 +79,8 @@ def plan_units(
             for place, k in enumerate(own):
                 # Among the photos of each strength, as many as the share of second dreams asks for.
                 turn, which = divmod(place, len(strengths[teacher]))
-                second = name == "test" and math.floor((turn + 1) * second_dreams) > math.floor(turn * second_dreams)
+                share = second_dreams[teacher]
+                second = name == "test" and math.floor((turn + 1) * share) > math.floor(turn * share)
                 ways[name, teacher, strengths[teacher][which], second].append(k)
     cut: list[tuple[Way, tuple[int, ...]]] = []
     for way, members in ways.items():

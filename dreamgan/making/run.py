@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Processes wait for each other at the end, and for the first one at the start while it reads the photos.
 PATIENCE = timedelta(days=30)
+_STARTED_BY = "DREAMGAN_STARTED_BY"  # in the environment of those that Lightning starts for the first process
 
 
 def layout(devices: int, nodes: int, device: torch.device) -> tuple[int, int]:
@@ -68,6 +71,9 @@ def run_job(
         nodes: Machines.
         precision: 32, or bf16 for autocast.
         callbacks: Writer and bar.
+
+    Raises:
+        UserError: If another process has ended before its share was dreamed.
     """
     import torch
     from pytorch_lightning import Trainer
@@ -90,10 +96,39 @@ def run_job(
         enable_progress_bar=False,
         callbacks=list(callbacks),
     )
+    os.environ.setdefault(_STARTED_BY, str(os.getpid()))
     try:
         trainer.predict(job, return_predictions=False)
+    except RuntimeError as error:
+        # Of a lost connection some of torch's backends have an error of their own, and gloo has not.
+        if not several or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise UserError(
+            "another process of this run has ended, and says why where it ran; what was finished is kept, and the "
+            "same command goes on with it"
+        ) from error
     finally:
         torch.set_num_threads(threads)
+        if os.environ[_STARTED_BY] == str(os.getpid()):
+            del os.environ[_STARTED_BY]
+
+
+def end_with_first_process() -> None:
+    """Have this process end when the first one has been killed, if that one has started it.
+
+    A killed process takes nobody along: this one would dream on, keep its device busy, and wait for the other for
+    ever.
+    """
+    first = os.environ.get(_STARTED_BY)
+    if first is None:
+        return
+
+    def watch() -> None:
+        while str(os.getppid()) == first:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def is_first_process() -> bool:

@@ -24,11 +24,13 @@ from dreamgan import cli
 from dreamgan.backbones import load_extractor
 from dreamgan.commands.dataset import make_dataset
 from dreamgan.data import pairs
+from dreamgan.data.names import visible
 from dreamgan.devices import default_batch
 from dreamgan.dream import DreamRecipe, DreamResult, dream, score
-from dreamgan.images import load_image, square_crop, to_picture, to_unit
+from dreamgan.images import IMAGE_SUFFIXES, load_image, square_crop, to_picture, to_unit
 from dreamgan.lit.dream_job import Cut
 from dreamgan.making import publish
+from tests.bad_photos import FOLDER, make_corpus
 
 MakePhotos = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -636,6 +638,15 @@ def test_a_mix_that_makes_no_sense(
     assert not (tmp_path / "out").exists()
 
 
+def test_where_nothing_is_left_to_chance_there_are_no_second_dreams(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = make_photos("a.jpg", "b.jpg"), tmp_path / "out"
+    assert run(photos, out, "--recipe", "tutorial_simple", "--test_fraction", "0.5") == 0
+    assert "no second dreams of tutorial_simple: without shifts" in capsys.readouterr().out
+    assert pairs.load_pairs(out, "test")["second_seed"][:] == [None]
+
+
 def test_a_dry_run_tells_and_writes_nothing(
     make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -755,3 +766,24 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert files_in(out) == files_in(whole) == COMPLETE
     for name in COMPLETE[1:4]:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_whole_corpus_of_malformed_files_becomes_rejects_with_reasons(
+    make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = make_photos("good/a.jpg", "good/b.jpg"), tmp_path / "out"
+    (photos / "corpus").mkdir()
+    made = make_corpus(photos / "corpus")
+    bad = [name for name, kind in made.items() if kind != FOLDER]
+    assert len(bad) >= 200
+    assert run(photos, out) == 0
+    assert {row["photo_id"] for row in rows_of(out)} == {"good/a", "good/b"}
+    with (out / "rejects.csv").open(newline="", encoding="utf-8") as file:
+        _, *rejects = csv.reader(file)
+    found = dict(rejects)
+    assert len(found) == len(rejects)
+    assert all(reason and "\n" not in reason and name.isprintable() for name, reason in rejects)
+    pictures = {visible(f"corpus/{name}") for name in bad if Path(name).suffix.lower() in IMAGE_SUFFIXES}
+    assert len(pictures) >= 200
+    assert pictures <= set(found)

@@ -124,7 +124,7 @@ def test_writing_happens_beside_dreaming_and_waits_for_no_more_than_some_units(
             dreamed.append(batch.unit.path.stem)
             if len(dreamed) == UNITS_AHEAD + 1:
                 # So many were dreamed while the first was still being written: no more than may wait.
-                assert writing == ["0"]
+                assert set(writing) <= {"0", "1"}
                 go.set()
             return super().predict_step(batch, *args)
 
@@ -132,7 +132,7 @@ def test_writing_happens_beside_dreaming_and_waits_for_no_more_than_some_units(
     job = job_of(photo_set, units_of(tmp_path / "units"))
     job.__class__ = Counting
     predict(job, UnitWriter())
-    assert writing == dreamed == ["0", "1", "2", "3", "4", "5"]
+    assert sorted(writing) == dreamed == ["0", "1", "2", "3", "4", "5"]
 
 
 def test_a_write_that_fails_ends_the_run_with_its_error(

@@ -38,6 +38,11 @@ def test_guides_come_with_their_digest_and_shrunk(tmp_path: Path) -> None:
     assert kind.as_dict()["guides"] == kind.teacher.guide_sha256 == {"bees": digest}
 
 
+def test_a_recipe_without_shifts_leaves_nothing_to_the_seed() -> None:
+    kinds = ready({"recipe": "tutorial"}, {"recipe": "tutorial_tiled"}, {"recipe": "gordic"}, {})
+    assert [kind.depends_on_seed for kind in kinds] == [False, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [

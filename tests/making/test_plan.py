@@ -23,13 +23,13 @@ def plan(photos: list[Photo], **changes: Any) -> list[WorkUnit]:
         "split": {photo.source_id: "test" if photo.label == "dog" else "train" for photo in photos},
         "shares": [1.0],
         "every": False,
-        "second_dreams": 1.0,
         "unit_photos": 4,
         "seed": 0,
         "folder": Path("units"),
     }
     shares = changes.get("shares", [1.0])
-    return plan_units(photos, **{**settings, "strengths": [(1.0,)] * len(shares), **changes})
+    per_teacher = {"strengths": [(1.0,)] * len(shares), "second_dreams": [1.0] * len(shares)}
+    return plan_units(photos, **{**settings, **per_teacher, **changes})
 
 
 def counted(units: list[WorkUnit], *what: str) -> Counter[Any]:
@@ -87,11 +87,11 @@ def test_another_seed_shares_out_otherwise_and_the_same_alike() -> None:
 @pytest.mark.parametrize("second_dreams", [0.0, 0.25, 0.5, 1.0])
 def test_of_the_test_photos_of_every_recipe_a_share_gets_a_second_dream(second_dreams: float) -> None:
     photos = photos_of(cat=40, dog=80)
-    units = plan(photos, shares=[1.0, 1.0], strengths=[(1.0,), (0.5, 1.0)], second_dreams=second_dreams)
+    units = plan(photos, shares=[1.0, 1.0], strengths=[(1.0,), (0.5, 1.0)], second_dreams=[second_dreams, 1.0])
     counts = counted(units, "split", "teacher", "strength", "second")
     assert not any(second for split, _, _, second in counts if split == "train")
-    for teacher, strength, count in ((0, 1.0, 40), (1, 0.5, 20), (1, 1.0, 20)):
-        assert counts["test", teacher, strength, True] == count * second_dreams
+    assert counts["test", 0, 1.0, True] == 40 * second_dreams
+    assert counts["test", 1, 0.5, True] == counts["test", 1, 1.0, True] == 20
 
 
 def test_every_recipe_can_dream_every_photo() -> None:
