@@ -29,6 +29,7 @@ class Operation(NamedTuple):
         target: Of a rename, the new path; else "".
         size: Bytes of the file that is renamed; else 0.
         overwrites: Whether a file is there already that is written or that a rename replaces.
+        second: When, since the child was started.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Operation(NamedTuple):
     target: str
     size: int
     overwrites: bool
+    second: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ class Attempt:
         text = self._notes[: self._notes.find(b"\0")].decode("utf-8", "surrogateescape")
         # The last line may have been cut off.
         lines = [line.split("\t") for line in text.split("\n")[:-1]]
-        return [Operation(name, path, target, int(size), over == "1") for name, path, target, size, over in lines]
+        return [
+            Operation(name, path, target, int(size), over == "1", float(second))
+            for name, path, target, size, over, second in lines
+        ]
 
 
 def _live(function: Callable[[], object], log: Path, watch: _Watch) -> NoReturn:
@@ -130,6 +135,7 @@ class _Watch:
         self._folder, self._inside = folder, folder + os.sep
         self._notes, self._trap = notes, trap
         self._count = 0
+        self._started = time.monotonic()
         self._lock = threading.Lock()  # units are written in a thread of their own
 
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
@@ -145,7 +151,8 @@ class _Watch:
             return
         size = os.path.getsize(path) if target and os.path.isfile(path) else 0
         overwrites = name in ("write", "rename") and os.path.isfile(new)
-        fields = (name, self._inner(path), self._inner(target), str(size), f"{overwrites:d}")
+        second = time.monotonic() - self._started
+        fields = (name, self._inner(path), self._inner(target), str(size), f"{overwrites:d}", f"{second:.6f}")
         with self._lock:
             self._notes.write(("\t".join(fields) + "\n").encode("utf-8", "surrogateescape"))
             if self._trap is not None and self._count == self._trap.operation:

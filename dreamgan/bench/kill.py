@@ -40,8 +40,9 @@ def kill_dataset(
     recipes on two networks with random weights, two strengths, second dreams, a held-out class. Then it is made
     elsewhere and killed:
 
-      --kills   at random moments, drawn evenly from the time that the uninterrupted run took. Each run goes on with
-                what the one before has left; a dataset that gets finished is compared, and another one begun.
+      --kills   at random moments, drawn in turns from the time of the uninterrupted run and from that of one of its
+                phases, as some are short. Each run goes on with what the one before has left; a dataset that gets
+                finished is compared, and another one begun.
       --writes  before operations on a file of the dataset's folder (write, mkdir, rename, remove, rmdir), and in the
                 middle of a write, with half of the bytes written. The next run is killed at any of its own operations,
                 and the one after that finishes.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dreamgan.bench.attempt import Attempt, Operation, Trap
 from dreamgan.bench.table import Row
-from dreamgan.bench.victim import phase
+from dreamgan.bench.victim import PHASES, phase
 from dreamgan.errors import UserError
 
 HANGS_S = 600.0
@@ -58,7 +58,10 @@ class Trial:
         self._files = contents(self._whole)
 
     def at_moments(self, kills: int, stream: random.Random) -> Iterator[Row]:
-        """Kill at moments drawn evenly from the time of the uninterrupted run; each run goes on where the last ended.
+        """Kill at random moments; each run goes on where the last ended.
+
+        The moments are drawn in turns from the whole time of the uninterrupted run and from that of one of its phases,
+        as some phases are short.
 
         Args:
             kills: How many.
@@ -68,16 +71,21 @@ class Trial:
             A row of the table for each kill.
         """
         self._begin()
+        durations = _durations(self.operations, self.seconds)
         while kills:
-            moment = stream.uniform(0, self.seconds)
+            name = stream.choice(PHASES) if kills % 2 else None
+            started = time.monotonic()
             attempt = self._attempt(self._killed)
-            if attempt.wait(moment):
+            if name is not None:
+                while phase(attempt.operations) != name and not attempt.wait(0.001):
+                    pass
+            if attempt.wait(stream.uniform(0, self.seconds if name is None else durations[name])):
                 self._check_finished(attempt)
                 self._begin()
                 continue
             attempt.kill()
             kills -= 1
-            yield self._row(attempt, moment)
+            yield self._row(attempt, time.monotonic() - started)
         if self._kills:
             self._finish()
 
@@ -214,6 +222,17 @@ def all_traps(operations: Sequence[Operation], whole: Path) -> list[Trap]:
             size = sizes.get(each.path) or (kept.stat().st_size if kept.is_file() else 2 * EARLY_BYTES)
             traps.append(Trap(number, size // 2))
     return traps
+
+
+def _durations(operations: Sequence[Operation], seconds: float) -> dict[str, float]:
+    """How long each phase of a run took: from its first operation on a file to that of the next phase."""
+    starts = {PHASES[0]: 0.0}
+    for number, each in enumerate(operations):
+        starts.setdefault(phase(operations[: number + 1]), each.second)
+    ends = [*sorted(starts.values())[1:], seconds]
+    return dict.fromkeys(PHASES, 0.0) | {
+        name: end - starts[name] for name, end in zip(sorted(starts, key=starts.__getitem__), ends, strict=True)
+    }
 
 
 def _in_words(operations: Sequence[Operation]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dreamgan.lit.dream_job import DreamJob
 
 # Processes wait for each other at the end, and for the first one at the start while it reads the photos.
-PATIENCE = timedelta(days=30)
+PATIENCE = timedelta(days=1)
 _STARTED_BY = "DREAMGAN_STARTED_BY"  # in the environment of those that Lightning starts for the first process
 
 

@@ -164,21 +164,21 @@ def test_an_attempt_is_killed_before_an_operation_or_in_the_middle_of_a_write(tm
 
 def test_phases_are_told_by_operations() -> None:
     def rename(path: str, target: str) -> Operation:
-        return Operation("rename", path, target, 1, False)
+        return Operation("rename", path, target, 1, False, 0.0)
 
     def write(path: str) -> Operation:
-        return Operation("write", path, "", 0, False)
+        return Operation("write", path, "", 0, False, 0.0)
 
     run = [
         [],
-        [Operation("mkdir", ".work", "", 0, False)],
-        [rename(".work/config.json", "config.json"), Operation("mkdir", ".work/writing-0123", "", 0, False)],
+        [Operation("mkdir", ".work", "", 0, False, 0.0)],
+        [rename(".work/config.json", "config.json"), Operation("mkdir", ".work/writing-0123", "", 0, False, 0.0)],
         [rename(".work/writing-0123/.a.tmp", ".work/units/0.parquet"), write(".work/writing-0123/.b.tmp")],
         [write(".work/final/data/train-00000-of-00001.parquet")],
         [write(".work/final/.b.tmp"), rename(".work/final/.b.tmp", ".work/final/sheet.png")],
         [rename(".work/final/data", "data")],
-        [rename(".work/final/README.md", "README.md"), Operation("remove", ".work/units/0.parquet", "", 0, False)],
-        [Operation("rmdir", ".work", "", 0, False)],
+        [rename(".work/final/README.md", "README.md"), Operation("remove", ".work/units/0.parquet", "", 0, False, 0.0)],
+        [Operation("rmdir", ".work", "", 0, False, 0.0)],
     ]
     done: list[Operation] = []
     for name, operations in zip(PHASES, run, strict=True):

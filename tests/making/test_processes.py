@@ -290,10 +290,6 @@ def test_hosts_that_find_nothing_left_to_dream_end(
     with two_hosts(photos, out) as hosts:
         assert [host.wait(HANGS_S) for host in hosts] == [0, 0]
     assert contents(out) == whole
-    # And once more, when there is nothing to do at all.
-    with two_hosts(photos, out) as hosts:
-        assert [host.wait(HANGS_S) for host in hosts] == [0, 0]
-    assert "is complete already; nothing to do" in (tmp_path / "host0.out").read_text()
 
 
 @pytest.mark.slow
