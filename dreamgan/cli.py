@@ -17,10 +17,12 @@ usage: dreamgan COMMAND ...
   train          train a generator on such a dataset (Lightning's command line: fit, validate ...)
   sample         dream photos in one pass of a trained generator
   evaluate       measure a trained generator against the direct dreams of a dataset
+  export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
   quickstart     all of it on sample photos and small defaults, in some minutes
   reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
   bench_dream    time the dream engine against the arithmetic floor of this machine
   bench_dataset  measure what a dream dataset costs beyond its dreams: bytes, time and memory
+  bench_sample   time dreams in one pass against direct ones, in seconds and in multiply-adds
   kill_dataset   kill the making of a dataset again and again, and see whether anything is lost
 
 dreamgan COMMAND --help says more; dreamgan --version says the version."""
@@ -56,6 +58,12 @@ def _evaluate(args: list[str]) -> None:
     _call("evaluate", evaluate, args)
 
 
+def _export_onnx(args: list[str]) -> None:
+    from dreamgan.commands.export_onnx import export_onnx
+
+    _call("export_onnx", export_onnx, args)
+
+
 def _quickstart(args: list[str]) -> None:
     from dreamgan.quickstart import quickstart
 
@@ -80,6 +88,12 @@ def _bench_dataset(args: list[str]) -> None:
     _call("bench_dataset", bench_dataset, args)
 
 
+def _bench_sample(args: list[str]) -> None:
+    from dreamgan.bench.sample import bench_sample
+
+    _call("bench_sample", bench_sample, args)
+
+
 def _kill_dataset(args: list[str]) -> None:
     from dreamgan.bench.kill import kill_dataset
 
@@ -92,10 +106,12 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
     "sample": _sample,
     "evaluate": _evaluate,
+    "export_onnx": _export_onnx,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
     "bench_dream": _bench_dream,
     "bench_dataset": _bench_dataset,
+    "bench_sample": _bench_sample,
     "kill_dataset": _kill_dataset,
 }
 

@@ -1,12 +1,14 @@
 """Losses of the image-to-image GAN, one function per term; every one is a mean over the batch.
 
-All are computed in float32, whatever precision the networks ran in.
+All are computed in float32 at least, whatever precision the networks ran in, and picture by picture, so that a batch
+that is shared out over processes gives the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,9 +23,9 @@ def l1(generated: Tensor, dreams: Tensor) -> Tensor:
         dreams: The same.
 
     Returns:
-        (), float32, in [0, 1].
+        (), in [0, 1].
     """
-    return F.l1_loss(generated.float(), dreams.float())
+    return F.l1_loss(_wide(generated), _wide(dreams))
 
 
 def low_pass_l1(generated: Tensor, dreams: Tensor, cell_px: int = 4) -> Tensor:
@@ -37,9 +39,9 @@ def low_pass_l1(generated: Tensor, dreams: Tensor, cell_px: int = 4) -> Tensor:
         cell_px: Side of a cell, in pixels; a rest at the right and lower border is left out.
 
     Returns:
-        (), float32, in [0, 1].
+        (), in [0, 1].
     """
-    return F.l1_loss(F.avg_pool2d(generated.float(), cell_px), F.avg_pool2d(dreams.float(), cell_px))
+    return F.l1_loss(F.avg_pool2d(_wide(generated), cell_px), F.avg_pool2d(_wide(dreams), cell_px))
 
 
 def relative_feature_l1(generated: Mapping[str, Tensor], dreams: Mapping[str, Tensor], layer: str) -> Tensor:
@@ -56,10 +58,10 @@ def relative_feature_l1(generated: Mapping[str, Tensor], dreams: Mapping[str, Te
         layer: Which of the layers.
 
     Returns:
-        (), float32, at least 0; 1 where all features are missing.
+        (), at least 0; 1 where all features are missing.
     """
-    target = dreams[layer].detach().float()
-    difference = (generated[layer].float() - target).abs().mean(dim=(1, 2, 3))
+    target = _wide(dreams[layer].detach())
+    difference = (_wide(generated[layer]) - target).abs().mean(dim=(1, 2, 3))
     return (difference / target.abs().mean(dim=(1, 2, 3)).clamp_min(1e-8)).mean()
 
 
@@ -78,10 +80,10 @@ def log_objective_gap(generated: Tensor, dreams: Tensor, cap: float = 2.0) -> Te
         cap: Largest gap that counts.
 
     Returns:
-        (), float32, in [0, cap].
+        (), in [0, cap].
     """
-    generated, dreams = generated.float(), dreams.detach().float()
-    floor = 1e-3 * dreams.mean().clamp_min(1e-12)
+    generated, dreams = _wide(generated), _wide(dreams.detach())
+    floor = 1e-3 * dreams.reshape(len(dreams), -1).mean(dim=1).clamp_min(1e-12).reshape(-1, *[1] * (dreams.ndim - 1))
     gap = (generated.clamp_min(0) + floor).log() - (dreams.clamp_min(0) + floor).log()
     return gap.abs().clamp_max(cap).mean()
 
@@ -96,9 +98,9 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
         fake: Logits of the generated pictures, any shape.
 
     Returns:
-        (), float32, at least 0.
+        (), at least 0.
     """
-    return 0.5 * (F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean())
+    return 0.5 * (F.relu(1 - _wide(real)).mean() + F.relu(1 + _wide(fake)).mean())
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
@@ -110,27 +112,10 @@ def hinge_generator(fake: Tensor) -> Tensor:
         fake: Logits of the generated pictures, any shape.
 
     Returns:
-        (), float32.
+        ().
     """
-    return -fake.float().mean()
+    return -_wide(fake).mean()
 
 
-def local_objective(activation: Tensor, objective: str) -> Tensor:
-    """The recipe's objective at every location: its mean over the feature maps alone.
-
-    Args:
-        activation: Feature maps, (B, C, h, w), floating.
-        objective: ``mean`` of a, or ``l2``, the mean of a².
-
-    Returns:
-        (B, h, w), float32.
-
-    Raises:
-        ValueError: If there is no such objective.
-    """
-    activation = activation.float()
-    if objective == "l2":
-        activation = activation.square()
-    elif objective != "mean":
-        raise ValueError(f"objective {objective!r} is not known at every location; use 'mean' or 'l2'")
-    return activation.mean(dim=1)
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from dreamgan import __version__
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file, write_text
 from dreamgan.images import MIN_SIDE_PX, check_images
+from dreamgan.networks.tiles import TILE_PX, dream_in_tiles
 from dreamgan.networks.translator import Translator, TranslatorConfig
 
-FORMAT = "dreamgan-translator-1"
+FORMAT = "dreamgan-translator-2"
+OLD_FORMAT = "dreamgan-translator-1"  # of one style at one strength
+MOST_STRENGTH = 1.5
 WEIGHTS_NAME, CONFIG_NAME, CARD_NAME = "model.safetensors", "config.json", "README.md"
 
 
@@ -30,33 +35,80 @@ class Generator:
 
     Attributes:
         network: In eval mode, frozen.
-        dream: What it learnt: recipe, backbone, layers and so on, as the training wrote it.
+        styles: What it learnt, by name of the style, in the order of the network: recipe, backbone, layers and so on,
+            as the training wrote it.
         folder: Where it came from.
     """
 
     network: Translator
-    dream: Mapping[str, Any]
+    styles: Mapping[str, Mapping[str, Any]]
     folder: Path
 
+    def weights(self, style: str | Mapping[str, float] | None = None) -> Tensor:
+        """Weights of the styles as the network takes them.
 
-def save_generator(folder: Path, network: Translator, dream: Mapping[str, Any], card: str) -> None:
+        Args:
+            style: Name of one; names and weights of a blend, at least 0, of which only the proportions count; None:
+                the first.
+
+        Returns:
+            (1, S), float32, with the sum 1, on the generator's device.
+
+        Raises:
+            UserError: If there is no such style, or the weights are not as described.
+        """
+        blend = {next(iter(self.styles)): 1.0} if style is None else {style: 1.0} if isinstance(style, str) else style
+        for name, weight in blend.items():
+            if name not in self.styles:
+                raise UserError(f"the generator knows no style {name!r}; {self._nearest(name)}")
+            if not (math.isfinite(weight) and weight >= 0):
+                raise UserError(f"the weight of style {name!r} is {weight}; it must be a number of at least 0")
+        total = sum(blend.values())
+        if not 0 < total < math.inf:
+            raise UserError(f"the weights of the styles add up to {total:g}; give at least one above 0, none enormous")
+        return torch.tensor([[blend.get(name, 0.0) / total for name in self.styles]], device=self.device)
+
+    def _nearest(self, name: str) -> str:
+        plain = {known.lower(): known for known in self.styles}
+        nearest = plain[get_close_matches(str(name).lower(), plain, n=1, cutoff=0.0)[0]]
+        return f"nearest: {nearest!r} (known: {', '.join(self.styles)})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return self.network.head.weight.device
+
+
+def save_generator(
+    folder: Path, network: Translator, styles: Mapping[str, Mapping[str, Any]], card: str, *, half: bool = False
+) -> None:
     """Export a generator: safetensors, a JSON config and a model card.
 
     Args:
         folder: Made if missing; each file is replaced whole.
         network: The network (its EMA, if there is one).
-        dream: What it learnt, JSON values only.
+        styles: What it learnt, by name of the style, in the order of the network; JSON values only.
         card: Model card, Markdown.
+        half: Write the weights as float16, half the bytes; they are read back as float32.
+
+    Raises:
+        ValueError: If there are not as many styles as the network has.
+        UserError: If a weight is not finite, or not in the range of float16 where that is asked for.
     """
+    if len(styles) != network.config.styles:
+        raise ValueError(f"the network has {network.config.styles} styles, {len(styles)} were described")
     config = {
         "format": FORMAT,
         "dreamgan": __version__,
         "network": dataclasses.asdict(network.config),
-        "dream": dict(dream),
+        "styles": {name: dict(facts) for name, facts in styles.items()},
     }
     # Before anything is written: a value that JSON does not know must not leave half an export behind.
     config_text = json.dumps(config, indent=2) + "\n"
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    _check_finite(state, "the generator cannot be exported")
     with whole_file(folder / WEIGHTS_NAME) as temporary:
         save_file(state, temporary, metadata={"format": "pt"})
     write_text(folder / CARD_NAME, card)
@@ -79,41 +131,85 @@ def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Ge
             raise UserError(f"{folder} holds no {name}; give the folder that training exported (…/generator)")
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        found = config.get("format") if isinstance(config, dict) else None
-        if found != FORMAT:
-            raise UserError(f"{folder / CONFIG_NAME} is of format {found!r}; this version reads {FORMAT!r}")
-        shape = dict(config["network"])
-        shape["widths"] = tuple(int(width) for width in shape["widths"])
+        _check_format(config)
+        shape = {**config["network"]}
+        # A default of today need not be what the generator was trained with.
+        lacking = [field.name for field in dataclasses.fields(TranslatorConfig) if field.name not in shape]
+        if lacking:
+            raise UserError(f"its network does not say its {lacking[0]}")
+        shape["widths"] = tuple(shape["widths"])
         shape["residual_range"] = float(shape["residual_range"])
-        dream = dict(config["dream"])
+        styles = {str(name): dict(facts) for name, facts in {**config["styles"]}.items()}
+        if shape["styles"] != len(styles):
+            raise UserError(f"its network has {shape['styles']} styles, {len(styles)} are described")
         network = Translator(TranslatorConfig(**shape))
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    except UserError:
-        raise
-    except (ValueError, LookupError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+        _check_finite(network.state_dict(), "train it again")
+    except (ValueError, LookupError, TypeError, ArithmeticError, OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} holds no generator that dreamgan can read: {reason}") from None
     network.eval().requires_grad_(False).to(device)
     network.to(memory_format=torch.channels_last)
-    return Generator(network, dream, folder)
+    return Generator(network, styles, folder)
 
 
-def sample(generator: Generator, photos: Tensor) -> Tensor:
+def _check_format(config: Any) -> None:
+    found = config.get("format") if isinstance(config, dict) else None
+    if found == OLD_FORMAT:
+        raise UserError(f"it is of the old format {found!r}, of a single style; train it again")
+    if found != FORMAT:
+        raise UserError(f"it is of format {found!r}; this version reads {FORMAT!r}")
+
+
+def _check_finite(state: Mapping[str, Tensor], way_out: str) -> None:
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            raise UserError(f"its weights {name!r} are not finite; {way_out}")
+
+
+def sample(
+    generator: Generator,
+    photos: Tensor,
+    style: str | Mapping[str, float] | None = None,
+    strength: float = 1.0,
+    tile_px: int = TILE_PX,
+) -> Tensor:
     """Dream photos in one pass.
+
+    A dream depends on its photo alone, not on the others of the batch.
 
     Args:
         generator: From ``load_generator``.
         photos: (B, 3, H, W), floating, in [0, 1], at least 32 px a side.
+        style: Name of a style, or names and weights of a blend; None: the generator's first.
+        strength: 0 gives the photo, 1 the whole dream; up to 1.5 it is a bolder one than any that was trained.
+        tile_px: Photos of more than so many pixels squared are dreamed in tiles of this side, one at a time, which
+            bounds the memory and leaves no seam; smaller ones go together while they are no more than that. 0: all at
+            once.
 
     Returns:
         (B, 3, H, W), float32, in [0, 1], on the generator's device.
 
     Raises:
-        ValueError: If the photos are not as described.
+        ValueError: If photos or tile are not as described.
+        UserError: If there is no such style, or a weight or the strength is not in its range.
     """
     check_images(photos)
     if min(photos.shape[-2:]) < MIN_SIDE_PX:
         raise ValueError(f"photos must be at least {MIN_SIDE_PX} px a side, got {tuple(photos.shape)}")
+    check_strength(strength)
+    photos = photos.to(generator.network.head.weight)
     with torch.inference_mode():
-        dreams: Tensor = generator.network(photos.to(generator.network.head.weight))
-    return dreams.float()
+        weights = generator.weights(style).to(photos).expand(len(photos), -1)
+        strengths = photos.new_full((len(photos),), strength)
+        return dream_in_tiles(generator.network, photos, weights, strengths, tile_px).float()
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength that no generator takes.
+
+    Raises:
+        UserError: If it is not a number from 0 to 1.5.
+    """
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise UserError(f"the strength is {strength:g}; it must be from 0 (the photo) to {MOST_STRENGTH}")

@@ -48,11 +48,19 @@ class RandomView:
     sigma: float
 
     @classmethod
-    def draw(cls) -> RandomView:
-        """Draw from torch's global stream: crop 75-100 % of a side, scale 0.8-1.25, blur half of the time."""
+    def draw(cls, least_share: float = 0.75) -> RandomView:
+        """Draw from torch's global stream: crop, scale 0.8-1.25, blur half of the time.
+
+        Args:
+            least_share: A crop keeps from this to the whole of a side, in (0, 1].
+        """
         top, left, share, factor, coin, sigma = torch.rand(6).tolist()
         return cls(
-            top, left, 0.75 + 0.25 * share, 0.8 * (1.25 / 0.8) ** factor, 0.3 + 0.7 * sigma if coin < 0.5 else 0.0
+            top,
+            left,
+            least_share + (1 - least_share) * share,
+            0.8 * (1.25 / 0.8) ** factor,
+            0.3 + 0.7 * sigma if coin < 0.5 else 0.0,
         )
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -7,13 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamgan.dream.objectives import Objective, l2, mean
-from dreamgan.dream.scoring import Look, score_look
 from dreamgan.losses import (
     hinge_discriminator,
     hinge_generator,
     l1,
-    local_objective,
     log_objective_gap,
     low_pass_l1,
     relative_feature_l1,
@@ -113,10 +110,17 @@ def test_relative_feature_l1_of_silent_dream_is_finite() -> None:
 def test_log_objective_gap_by_hand() -> None:
     dreams = torch.tensor([1.0, 3.0])
     generated = torch.tensor([2.0, 1.0])
-    floor = 1e-3 * 2.0
-    expected = (math.log((2 + floor) / (1 + floor)) + math.log((3 + floor) / (1 + floor))) / 2
+    # The floor is a thousandth of each picture's own objective.
+    expected = (math.log((2 + 0.001) / (1 + 0.001)) + math.log((3 + 0.003) / (1 + 0.003))) / 2
     assert float(log_objective_gap(generated, dreams)) == pytest.approx(expected, rel=1e-6)
     assert log_objective_gap(dreams, dreams) == 0
+
+
+def test_log_objective_gap_of_places_by_hand() -> None:
+    dreams = torch.tensor([[1.0, 3.0], [100.0, 300.0]]).view(2, 1, 2)
+    generated = torch.tensor([[2.0, 3.0], [100.0, 0.0]]).view(2, 1, 2)
+    first = math.log((2 + 0.002) / (1 + 0.002))  # the mean over the places of the first dream is 2
+    assert float(log_objective_gap(generated, dreams)) == pytest.approx((first + 0 + 0 + 2) / 4, rel=1e-6)
 
 
 def test_log_objective_gap_is_two_sided() -> None:
@@ -189,47 +193,56 @@ def test_hinge_gradients_stop_at_the_margin_for_the_discriminator_only() -> None
     assert to_fake.tolist() == [-0.5, -0.5]
 
 
-# --- the objective at every location
+# --- whatever the batch, whatever the precision
 
 
-def test_local_objective_by_hand() -> None:
-    activation = torch.tensor([[1.0, -2.0], [3.0, 0.0]]).view(1, 2, 1, 2)
-    assert local_objective(activation, "mean").tolist() == [[[2.0, -1.0]]]
-    assert local_objective(activation, "l2").tolist() == [[[5.0, 2.0]]]
+def relative(generated: Tensor, dreams: Tensor) -> Tensor:
+    return relative_feature_l1({"a": generated}, {"a": dreams}, "a")
 
 
-@pytest.mark.parametrize(("kind", "objective"), [("mean", mean("a")), ("l2", l2("a"))])
-def test_local_objective_averages_to_the_objective(kind: str, objective: Objective) -> None:
-    activation = noise(2, 5, 4, 6) - 0.3
-    local = local_objective(activation, kind)
-    assert local.shape == (2, 4, 6)
-    torch.testing.assert_close(local.mean(dim=(1, 2)), score_look(Look({"a": activation}), objective))
+Loss = Callable[[Tensor, Tensor], Tensor]
+OF_PICTURES: dict[str, Loss] = {"l1": l1, "low_pass_l1": low_pass_l1}
+OF_FEATURES: dict[str, Loss] = {
+    "relative_feature_l1": relative,
+    "log_objective_gap": log_objective_gap,
+    "hinge_discriminator": hinge_discriminator,
+    "hinge_generator": lambda generated, dreams: hinge_generator(generated),
+}
+ALL = OF_PICTURES | OF_FEATURES
 
 
-def test_local_objective_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="'l3' is not known"):
-        local_objective(noise(1, 2, 3, 3), "l3")
+def two_sets(name: str, count: int) -> tuple[Tensor, Tensor]:
+    """Generated and dreams, in float64, each picture on a scale of its own where the loss has none."""
+    shape = (count, 3, 16, 16) if name in OF_PICTURES else (count, 5, 7, 7)
+    scale = 1.0 if name in OF_PICTURES else 10.0 ** torch.arange(-count // 2, -count // 2 + count).double()
+    scale = torch.as_tensor(scale).double().reshape(-1, 1, 1, 1)
+    return scale * noise(*shape).double(), scale * noise(*shape, seed=1).double()
 
 
-# --- precision
+@pytest.mark.parametrize("name", ALL)
+def test_the_loss_of_a_batch_is_the_mean_of_its_halves(name: str) -> None:
+    """So that processes which share a batch take the step that one would."""
+    generated, dreams = two_sets(name, 4)
+    whole = float(ALL[name](generated, dreams))
+    halves = [float(ALL[name](generated[own], dreams[own])) for own in (slice(0, 2), slice(2, 4))]
+    assert whole == pytest.approx(sum(halves) / 2, rel=1e-12)
+    assert halves[0] != pytest.approx(halves[1], rel=1e-3)
 
 
-def test_every_loss_is_computed_in_float32() -> None:
-    """What a bf16 network gives: the loss is that of the rounded values, not rounded itself."""
-    pictures = [noise(2, 3, 16, 16, seed=seed).bfloat16() for seed in (0, 1)]
-    maps = [noise(2, 5, 7, 7, seed=seed).bfloat16() for seed in (2, 3)]
-    losses: dict[str, Callable[[Callable[[Tensor], Tensor]], Tensor]] = {
-        "l1": lambda cast: l1(*map(cast, pictures)),
-        "low_pass_l1": lambda cast: low_pass_l1(cast(pictures[0]), cast(pictures[1])),
-        "relative_feature_l1": lambda cast: relative_feature_l1({"a": cast(maps[0])}, {"a": cast(maps[1])}, "a"),
-        "log_objective_gap": lambda cast: log_objective_gap(cast(maps[0]), cast(maps[1])),
-        "hinge_discriminator": lambda cast: hinge_discriminator(*map(cast, maps)),
-        "hinge_generator": lambda cast: hinge_generator(cast(maps[0])),
-        "mean": lambda cast: local_objective(cast(maps[0]), "mean").sum(),
-        "l2": lambda cast: local_objective(cast(maps[0]), "l2").sum(),
-    }
-    for name, loss in losses.items():
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            rounded = loss(lambda values: values)
-        assert rounded.dtype == torch.float32, name
-        assert float(rounded) == pytest.approx(float(loss(lambda values: values.float())), rel=1e-6), name
+@pytest.mark.parametrize("name", ["log_objective_gap"])
+def test_the_same_of_one_number_per_picture(name: str) -> None:
+    generated, dreams = noise(4).double(), 10.0 ** torch.arange(-2, 2).double()
+    whole = float(ALL[name](generated, dreams))
+    assert whole == pytest.approx(sum(float(ALL[name](generated[k : k + 1], dreams[k : k + 1])) for k in range(4)) / 4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_loss_is_computed_in_float32_at_least(name: str) -> None:
+    """What a bf16 network gives: the loss is that of the rounded values, not rounded itself. Float64 is kept."""
+    generated, dreams = (each.bfloat16() for each in two_sets(name, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = ALL[name](generated, dreams)
+    assert rounded.dtype == torch.float32
+    exact = ALL[name](generated.double(), dreams.double())
+    assert exact.dtype == torch.float64
+    assert float(rounded) == pytest.approx(float(exact), rel=1e-5)

@@ -33,7 +33,7 @@ from dreamgan.metrics import (
 )
 from dreamgan.metrics.equivalent import steps_reaching
 from dreamgan.metrics.referee import referee_for
-from dreamgan.metrics.residuals import UniversalShare
+from dreamgan.metrics.residuals import UniversalShare, ratio_of_shares
 from dreamgan.metrics.spread import ratio_spread, spread
 from dreamgan.views import blurred
 
@@ -47,7 +47,7 @@ LAYERS = {"features.7": 1.0, "features.4": 0.5}
 NEEDS_CEILING = {
     "second_dream_gain",
     *("robust_gain", "robust_gain_std", "ceiling_cosine", "ceiling_cosine_std"),
-    *("agreement", "agreement_std", "agreement_se"),
+    *("agreement", "agreement_std", "agreement_se", "second_over_wrong_photo"),
 }
 NOT_HERE = {
     *("referee_floor_cosine", "referee_feature_cosine", "referee_ceiling_cosine"),
@@ -174,17 +174,19 @@ def test_every_measure_equals_plain_loops() -> None:
         for view in range(len(x)):
             robust["generated"].append(gain(x[view], d[view], g[view]))
             robust["second"].append(gain(x[view], d[view], d2[view]))
-    wrong = []
+    wrong: dict[str, list[float]] = {"generated": [], "second": []}
     for row in range(n):
         other = (row - n // 2) % n
-        pasted = (s.photos[row] + s.generated[other] - s.photos[other]).clamp(0, 1)
-        wrong.append(cosine(features(pasted), features(s.dreams[row])))
+        for name, cosines_there in wrong.items():
+            pasted = (s.photos[row] + getattr(s, name)[other] - s.photos[other]).clamp(0, 1)
+            cosines_there.append(cosine(features(pasted), features(s.dreams[row])))
     means = {
         "dream_gain": [gain(*map(eight_bit, row)) for row in zip(s.photos, s.dreams, s.generated, strict=True)],
         "floor_cosine": cosines_of.floor,
         "feature_cosine": cosines_of.feature,
         "ceiling_cosine": cosines_of.ceiling,
-        "wrong_photo_cosine": wrong,
+        "wrong_photo_cosine": wrong["generated"],
+        "over_wrong_photo": [a - b for a, b in zip(cosines_of.feature, wrong["generated"], strict=True)],
     }
     expected = {
         "n": n,
@@ -195,12 +197,15 @@ def test_every_measure_equals_plain_loops() -> None:
         ),
         "robust_gain": average(robust["generated"]) / average(robust["second"]),
         "agreement": agreement_of(cosines_of, list(range(n))),
+        "second_over_wrong_photo": average(cosines_of.ceiling) - average(wrong["second"]),
         "universal_share": share_by_loop(list(s.generated - s.photos)),
         "dream_universal_share": share_by_loop(list(s.dreams - s.photos)),
+        "universal_ratio": share_by_loop(list(s.generated - s.photos)) / share_by_loop(list(s.dreams - s.photos)),
     }
     actual = figures(found)
     assert actual.pop("robust_gain_std") > 0
-    assert actual.pop("agreement_std") > 0  # these two have a test of their own
+    assert actual.pop("universal_ratio_std") > 0
+    assert actual.pop("agreement_std") > 0  # these have a test of their own
     assert actual.pop("agreement_se") > 0
     assert actual == pytest.approx(expected, rel=2e-4)
     # The scene is one in which the measures differ: floor below G below ceiling, neither gain 0 nor 1.
@@ -219,6 +224,33 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
     assert found.agreement_se == pytest.approx(float(torch.tensor(draws).std()), rel=0.25)
     assert found.agreement == pytest.approx(agreement_of(cosines_of, list(range(n))), rel=1e-3)
     assert found.agreement_std == pytest.approx(found.agreement_se * n**0.5)
+
+
+def test_standard_error_of_the_ratio_of_universal_shares_agrees_with_a_bootstrap() -> None:
+    n, side = 96, 4
+    stream = torch.Generator().manual_seed(0)
+    dreams = torch.randn(n, 3, side, side, generator=stream) + 0.5 * torch.randn(3, side, side, generator=stream)
+    generated = torch.randn(n, 3, side, side, generator=stream) + torch.randn(3, side, side, generator=stream)
+    added, dreamed = UniversalShare(), UniversalShare()
+    for start in range(0, n, 5):  # batches do not matter
+        added.add(generated[start : start + 5])
+        dreamed.add(dreams[start : start + 5])
+    found = ratio_of_shares(added, dreamed)
+    assert found.mean == pytest.approx(share_by_loop(list(generated)) / share_by_loop(list(dreams)), rel=1e-5)
+    draws = []
+    for _ in range(500):
+        rows = torch.randint(n, (n,), generator=stream)
+        draws.append(universal_share(generated[rows]) / universal_share(dreams[rows]))
+    # Of eight parts it is a rough figure.
+    assert found.std / n**0.5 == pytest.approx(deviation(draws), rel=0.5)
+
+
+def test_a_ratio_of_universal_shares_needs_dreams() -> None:
+    added, dreamed = UniversalShare(), UniversalShare()
+    added.add(torch.ones(3, 3, 2, 2))
+    dreamed.add(torch.zeros(3, 3, 2, 2))
+    assert math.isnan(ratio_of_shares(added, dreamed).mean)
+    assert ratio_of_shares(dreamed, added) == (0, 0)
 
 
 # --- identities

@@ -105,6 +105,15 @@ def test_random_views_lie_in_the_ranges_that_are_said() -> None:
     assert 150 < sum(view.factor > 1 for view in views) < 250
 
 
+@pytest.mark.parametrize("least", [0.3, 0.6, 1.0])
+def test_a_crop_keeps_at_least_the_share_that_is_said(least: float) -> None:
+    torch.manual_seed(0)
+    shares = [RandomView.draw(least).share for _ in range(400)]
+    margin = 0.05 * (1 - least)
+    assert least <= min(shares) <= least + margin
+    assert 1 - margin <= max(shares) <= 1
+
+
 def test_random_view_crops_where_it_is_told() -> None:
     images = noise(1, 3, 40, 64)
     corner = RandomView(top=1, left=1, share=0.75, factor=1, sigma=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from dreamgan.data.datamodule import DreamPairs
 from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
-from dreamgan.lit.pix2pix import Pix2Pix
+from dreamgan.lit.pix2pix import NotFiniteError, Pix2Pix
 from dreamgan.making.publish import prepare_wandb
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
@@ -74,6 +75,9 @@ class DreamganCLI(LightningCLI):
         seed = config.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be at least 0 and below 2**32")
+        for part in (config.model, config.data):
+            if not isinstance(seed, bool) and "seed" in part.init_args and part.init_args.seed is None:
+                part.init_args.seed = seed
         if config.device is not None:
             device = pick_device(config.device)
             config.trainer.accelerator = device.type
@@ -110,7 +114,7 @@ class DreamganCLI(LightningCLI):
         """Give the trainer the run's folder, loggers and callbacks, unless the config brings loggers.
 
         Raises:
-            UserError: If Lightning refuses the trainer's arguments, or they ask for several devices.
+            UserError: If Lightning refuses the trainer's arguments.
         """
         run_dir = Path(self._get(self.config_init, "run_dir"))
         config = self._get(self.config_init, "trainer")
@@ -136,20 +140,23 @@ class DreamganCLI(LightningCLI):
             ExportGenerator(str(run_dir / "generator")),
         ]
         kwargs["callbacks"] = callbacks
+        # The pairs are dealt out to the processes by our own sampler, batch by batch of one style.
+        kwargs["use_distributed_sampler"] = False
+        if config.strategy in ("auto", "ddp") and _several_processes(config):
+            # Each of the two optimisers' steps leaves the other's network out.
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             # Nothing but the trainer is made here, so this is about its arguments.
             raise UserError(f"trainer: {' '.join(str(error).split())}") from None
-        if trainer.world_size > 1:
-            # The discriminator joins late, which DDP does not take, and a measure would be of one process's pairs.
-            raise UserError("training runs on one device so far; use --trainer.devices 1")
         return trainer
 
     def before_fit(self) -> None:
         """Find what is wrong with dataset, weights and checkpoint before anything is written."""
         self._prepare()
-        Path(self.config_init["fit"]["run_dir"]).mkdir(parents=True, exist_ok=True)
+        self._before = _written(self._last)
+        self._last.parent.parent.mkdir(parents=True, exist_ok=True)
 
     def before_validate(self) -> None:
         """As ``before_fit``.
@@ -158,7 +165,7 @@ class DreamganCLI(LightningCLI):
             UserError: If the dataset has nothing to validate on.
         """
         self._prepare()
-        if isinstance(self.datamodule, DreamPairs) and self.datamodule.validation_pairs is None:
+        if isinstance(self.datamodule, DreamPairs) and not self.datamodule.validation_pairs:
             raise UserError(f"{self.datamodule.dataset} has no test split, or val_pairs is 0: nothing to validate on")
 
     def fit(self, **kwargs: Any) -> None:
@@ -173,7 +180,7 @@ class DreamganCLI(LightningCLI):
         if isinstance(self.datamodule, DreamPairs):
             self.datamodule.setup(self.subcommand)
             if isinstance(self.model, Pix2Pix):
-                self.model.prepare(self.datamodule.recipe_facts())
+                self.model.prepare(self.datamodule.styles())
         if self._checkpoint is not None:
             if isinstance(self.model, Pix2Pix):
                 reason = self.model.misfit(read_checkpoint(self._checkpoint))
@@ -184,16 +191,65 @@ class DreamganCLI(LightningCLI):
     def _run(self, run: Callable[..., object], kwargs: dict[str, Any]) -> None:
         try:
             run(**kwargs)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except BaseException as error:
+            if self.trainer.strategy.launcher is not None:
+                # The processes that this one has started would wait for it.
+                self.trainer.strategy.launcher.kill(signal.SIGKILL)
+            if isinstance(error, NotFiniteError) and not self.trainer.is_global_zero:
+                # The first process says it for all. With another code Lightning would kill it before it can.
+                raise SystemExit(0) from None
+            text = self._explained(error)
+            if text is None:
                 raise
+            raise UserError(text) from None
+
+    def _explained(self, error: BaseException) -> str | None:
+        """What a user can do about an error that ended a run; None where that is not known."""
+        if isinstance(error, NotFiniteError):
+            return f"{error}; {self._way_on()}"
+        if isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error):
             text = "out of memory; lower --data.batch_size"
             if isinstance(self.datamodule, DreamPairs):
                 text += f" (now {self.datamodule.batch_size})"
-            last = Path(self.config_init[self.subcommand]["run_dir"]) / "checkpoints" / "last.ckpt"
-            if self.subcommand == "fit" and last.is_file():
-                text += f"; --ckpt_path last goes on from {last}"
-            raise UserError(text) from None
+            return f"{text}; {self._way_on()}"
+        # NCCL's errors are of this class, Gloo's can be told by their text only.
+        if isinstance(error, torch.distributed.DistBackendError) or "by peer" in str(error):
+            return f"another process has stopped, and has said why above; {self._way_on()}"
+        return None
+
+    @property
+    def _last(self) -> Path:
+        return Path(self.config_init[self.subcommand]["run_dir"]) / "checkpoints" / "last.ckpt"
+
+    def _way_on(self) -> str:
+        """Where a training that stopped goes on from, as the end of a sentence."""
+        # One that was there before, and has not been replaced, is of another training or the one resumed from.
+        if self.subcommand != "fit":
+            return "nothing was written"
+        good = self._last if _written(self._last) != self._before else self._checkpoint
+        if good is None:
+            return "there is no checkpoint yet, so start anew"
+        return (
+            f"the last good checkpoint is {good}, --ckpt_path {'last' if good == self._last else good} goes on from it"
+        )
+
+
+def _written(path: Path) -> int | None:
+    """When a file was last written, in ns; None: there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+def _several_processes(trainer: Any) -> bool:
+    """Whether the trainer is asked for more than one device or node."""
+    devices = trainer.devices
+    if isinstance(devices, str) and "," in devices:
+        devices = [name for name in devices.split(",") if name.strip()]
+    if devices in ("auto", -1, "-1"):
+        return trainer.num_nodes > 1 or (
+            trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 1
+        )
+    count = len(devices) if isinstance(devices, list) else int(devices) if str(devices).isdigit() else 1
+    return trainer.num_nodes > 1 or count > 1
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -71,6 +71,31 @@ def score_look(look: Look, objective: Objective, weights: Mapping[Term, float] |
     return total
 
 
+def score_places(look: Look, objective: Objective, layer: str) -> Tensor:
+    """What the terms on one layer are worth at every place of it: their values before the mean over places.
+
+    Args:
+        look: Activations and the rest.
+        objective: Its terms on other layers are left out, and those of single neurons.
+        layer: Must have places, (B, C, h, w).
+
+    Returns:
+        (B, h, w), in the dtype of the activations but at least float32.
+
+    Raises:
+        ValueError: If no term speaks of all places of the layer.
+    """
+    a = _wide(look.activations[layer])
+    parts = [
+        term.weight * _values(term, a, look).mean(dim=1)
+        for term in objective
+        if term.layer == layer and term.kind != "neuron" and a.ndim == 4
+    ]
+    if not parts:
+        raise ValueError(f"no term of {objective} speaks of the places of {layer}")
+    return torch.stack(parts).sum(dim=0)
+
+
 def _value(term: Term, look: Look) -> Tensor:
     if term.kind == "tv":
         return _total_variation(_images(look))

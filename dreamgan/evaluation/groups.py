@@ -1,13 +1,11 @@
-"""Which pairs of a dataset are measured together, and whether a generator can be held against them."""
+"""Which pairs of a dataset are measured together."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from dreamgan.dream import DreamRecipe
 
 SEEN, UNSEEN = "seen categories", "unseen categories"
 
@@ -24,6 +22,8 @@ class Group:
         places: The rows of the split that are measured.
         pairs: How many there are of this kind.
         has_second: Whether those that are measured have a second dream.
+        style: The generator's style that they are held against.
+        trained: Whether that style was trained on this strength.
     """
 
     split: str
@@ -33,17 +33,49 @@ class Group:
     places: tuple[int, ...]
     pairs: int
     has_second: bool
+    style: str
+    trained: bool
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"{self.split}, recipe {self.recipe}, strength {self.strength:g}" + (
-            "" if self.label is None else f", {self.label or 'no label'}"
-        )
+        style = "" if self.style == self.recipe else f", style {self.style}"
+        label = "" if self.label is None else f", {self.label or 'no label'}"
+        return f"{self.split}, recipe {self.recipe}{style}, {self.strength_text}{label}"
+
+    @property
+    def strength_text(self) -> str:
+        """Its strength, for people."""
+        return f"{'' if self.trained else 'untrained '}strength {self.strength:g}"
 
 
-def groups_of(rows: Any, split: str, labels: Sequence[str | None], limit: int | None) -> list[Group]:
-    """Sort the pairs of a split into groups of one recipe, strength and label.
+Kind = tuple[str, float]
+"""Name of a recipe, and a strength."""
+
+
+def kinds_of(rows: Any) -> dict[Kind, int]:
+    """The kinds of dreams of a split, in order, each with the row of the first pair.
+
+    Args:
+        rows: A ``datasets.Dataset`` from ``load_pairs``.
+    """
+    found: dict[Kind, int] = {}
+    for place, kind in enumerate(zip(rows["recipe"][:], rows["strength"][:], strict=True)):
+        found.setdefault(kind, place)
+    return dict(sorted(found.items()))
+
+
+def groups_of(
+    rows: Any,
+    split: str,
+    kind: Kind,
+    labels: Sequence[str | None],
+    limit: int | None,
+    *,
+    style: str = "",
+    trained: bool = True,
+) -> list[Group]:
+    """Sort the pairs of a kind into groups by their label.
 
     Where pairs of a group have a second dream, only these are measured, so that all figures of a row are of the same
     photos.
@@ -51,19 +83,22 @@ def groups_of(rows: Any, split: str, labels: Sequence[str | None], limit: int | 
     Args:
         rows: A ``datasets.Dataset`` from ``load_pairs``.
         split: Its name.
+        kind: Recipe and strength of the pairs; others are left out.
         labels: What to tell the pairs apart by, one per row; None: nothing.
         limit: Most pairs of a group, evenly spread over it; None: all.
+        style: The style that they are held against.
+        trained: Whether it was trained on this strength.
     """
-    found: dict[tuple[str, float, str | None], list[int]] = defaultdict(list)
-    for place, key in enumerate(zip(rows["recipe"][:], rows["strength"][:], labels, strict=True)):
-        found[key].append(place)
+    found: dict[str | None, list[int]] = defaultdict(list)
+    for place, other in enumerate(zip(rows["recipe"][:], rows["strength"][:], strict=True)):
+        if other == kind:
+            found[labels[place]].append(place)
     seeds = rows["second_seed"][:]
     groups = []
-    for recipe, strength, label in sorted(found, key=lambda key: (key[0], key[1], key[2] or "")):
-        places = found[recipe, strength, label]
-        seconds = [place for place in places if seeds[place] is not None]
-        chosen = evenly(seconds or places, limit)
-        groups.append(Group(split, recipe, strength, label, tuple(chosen), len(places), bool(seconds)))
+    for label in sorted(found, key=lambda label: label or ""):
+        seconds = [place for place in found[label] if seeds[place] is not None]
+        chosen = tuple(evenly(seconds or found[label], limit))
+        groups.append(Group(split, *kind, label, chosen, len(found[label]), bool(seconds), style, trained))
     return groups
 
 
@@ -80,29 +115,5 @@ def classes(rows: Any) -> list[str]:
 
 
 def seen_or_not(labels: Sequence[str], trained: Collection[str]) -> list[str | None]:
-    """``SEEN`` for classes that training pairs have, else ``UNSEEN``."""
+    """``SEEN`` for classes that were trained on, else ``UNSEEN``; "" is the class of photos without one."""
     return [SEEN if label in trained else UNSEEN for label in labels]
-
-
-def misfit(learnt: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
-    """Say why a generator cannot be held against a pair, as the end of a sentence; "" where it can.
-
-    Args:
-        learnt: What the generator learnt: "recipe_json", "backbone" and "weights_sha256".
-        pair: Has these columns and "strength".
-
-    Raises:
-        UserError: If one of them holds no recipe that this version can read.
-    """
-    if learnt["backbone"] != pair["backbone"]:
-        return f"is of the backbone {pair['backbone']}"
-    if learnt["weights_sha256"] != pair["weights_sha256"]:
-        return f"was dreamed with other weights (sha256 {pair['weights_sha256'][:12]}…)"
-    ours, theirs = (DreamRecipe.from_json(facts["recipe_json"]).as_dict() for facts in (learnt, pair))
-    # A name says nothing of what a dream looks like.
-    other = [field for field in ours if field != "name" and ours[field] != theirs[field]]
-    if other:
-        return f"is another recipe ({', '.join(other)})"
-    if pair["strength"] != 1:
-        return f"is of strength {pair['strength']:g}, and the generator knows whole dreams only"
-    return ""

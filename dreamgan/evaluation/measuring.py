@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dreamgan.data.datamodule import PairPictures
 from dreamgan.devices import halving
 from dreamgan.evaluation.groups import Group, evenly
+from dreamgan.evaluation.pictures import GroupPictures
 from dreamgan.evaluation.yardstick import Yardstick
-from dreamgan.metrics import Measures, Measuring, equivalent_steps, other_photos, with_residual_of
+from dreamgan.metrics import Measures, Measuring, with_residual_of
 from dreamgan.metrics.cheats import Pairs
+from dreamgan.metrics.equivalent import equivalent_steps_of_several
+from dreamgan.metrics.measuring import Compared
 from dreamgan.metrics.spread import MISSING, Spread, spread
 
-COLUMNS = ("photo", "dream", "second_dream")
 FIGURES = (
     "dream_gain",
     "robust_gain",
@@ -74,118 +75,107 @@ class Result:
         }
 
 
-class GroupPictures:
-    """The pictures of a group, decoded when they are asked for.
-
-    Args:
-        group: Which pairs.
-        rows: The split that they are in.
-        device: Where the pictures shall live.
-
-    Raises:
-        UserError: If the first pair cannot be read, or its pictures differ in size.
-    """
-
-    def __init__(self, group: Group, rows: Any, device: torch.device) -> None:
-        own = rows.select(group.places)
-        self.photo_ids: list[str] = own["photo_id"][:]
-        self.seed = int(own["seed"][0])
-        self.has_second = group.has_second
-        others = other_photos(own["source_id"][:])
-        self.has_others = others is not None
-        self._others = others or [(place + 1) % len(own) for place in range(len(own))]
-        self._device = device
-        self._pictures = PairPictures(own, COLUMNS, cache_mib=0)
-        self._first = self._read([0])
-
-    def __len__(self) -> int:
-        """Count the pairs."""
-        return len(self.photo_ids)
-
-    def others(self, places: Sequence[int]) -> list[int]:
-        """For each photo the place of another: of another photograph where there is one."""
-        return [self._others[place] for place in places]
-
-    def pairs(self, places: Sequence[int]) -> Pairs:
-        """The pictures of some places.
-
-        Raises:
-            UserError: If one cannot be read or has another size than the first.
-        """
-        own, other = self._read(places), self._read(self.others(places))
-        return Pairs(
-            photos=own["photo"],
-            dreams=own["dream"],
-            second_dreams=own["second_dream"] if self.has_second else None,
-            other_photos=other["photo"],
-            other_dreams=other["dream"],
-            first_photo=self._first["photo"],
-            first_dream=self._first["dream"],
-        )
-
-    def _read(self, places: Sequence[int]) -> dict[str, Tensor]:
-        samples = [self._pictures[place] for place in places]
-        return {name: torch.stack([sample[name] for sample in samples]).to(self._device) for name in COLUMNS}
-
-
 def measure_group(
-    pictures: GroupPictures, make: Make, yardstick: Yardstick, batch: int, done: Callable[[int], object]
-) -> Measures:
-    """Measure what is made of the photos of a group.
+    pictures: GroupPictures,
+    makes: Mapping[str, Make],
+    yardstick: Yardstick,
+    batch: int,
+    done: Callable[[int], object],
+) -> dict[str, Measures]:
+    """Measure what is made of the photos of a group; photos and direct dreams are looked at once for all of it.
 
     Args:
         pictures: Of the group, at least 2.
-        make: Makes the pictures.
+        makes: Name to what makes pictures, at least one.
         yardstick: What to measure with.
         batch: Pictures at a time; fewer where memory runs out.
         done: Is told how many more have been measured.
 
+    Returns:
+        Name to measures.
+
     Raises:
         UserError: If a picture cannot be read, or memory runs out with a single one.
     """
-    measuring = Measuring(yardstick.extractor, yardstick.recipe, guides=yardstick.guides, referee=yardstick.referee)
-    for start in range(0, len(pictures), batch):
-        places = range(start, min(start + batch, len(pictures)))
+    measurings = {
+        name: Measuring(yardstick.extractor, yardstick.recipe, guides=yardstick.guides, referee=yardstick.referee)
+        for name in makes
+    }
+    order = pictures.in_company()
+    for start in range(0, len(order), batch):
+        places = order[start : start + batch]
 
-        def run(part: slice, places: range = places) -> None:
-            own = pictures.pairs(places[part])
-            wrong = None
-            if pictures.has_others:
-                other = pictures.pairs(pictures.others(places[part]))
-                wrong = with_residual_of(own.photos, other.photos, make(other))
-            measuring.add(own.photos, own.dreams, own.second_dreams, make(own), wrong)
+        def run(part: slice, places: list[int] = places) -> None:
+            found = _compare(pictures, places[part], makes, measurings)
+            for name, compared in found.items():  # all at once: when memory runs out before, nothing is counted twice
+                measurings[name].take(compared)
 
         halving(run, len(places))
         done(len(places))
-    return measuring.measures()
+    return {name: measuring.measures() for name, measuring in measurings.items()}
+
+
+def _compare(
+    pictures: GroupPictures, places: Sequence[int], makes: Mapping[str, Make], measurings: Mapping[str, Measuring]
+) -> dict[str, Compared]:
+    others = pictures.others(places) if pictures.has_others else []
+    wanted = list(dict.fromkeys([*places, *others]))
+    pairs = pictures.pairs(wanted)
+    own, other = slice(len(places)), [wanted.index(place) for place in others]
+
+    def wrong(made: Tensor) -> Tensor | None:
+        """What was made of other photos, on these."""
+        return with_residual_of(pairs.photos[own], pairs.photos[other], made[other]) if other else None
+
+    seconds = pairs.second_dreams
+    measuring = next(iter(measurings.values()))
+    direct = measuring.direct(
+        pairs.photos[own],
+        pairs.dreams[own],
+        None if seconds is None else seconds[own],
+        None if seconds is None else wrong(seconds),
+    )
+    found = {}
+    for name, make in makes.items():
+        made = make(pairs)
+        found[name] = measurings[name].compare(direct, made[own], wrong(made))
+    return found
 
 
 def measure_steps(
-    pictures: GroupPictures, make: Make, yardstick: Yardstick, photos: int, batch: int, done: Callable[[int], object]
-) -> Spread:
+    pictures: GroupPictures,
+    makes: Mapping[str, Make],
+    yardstick: Yardstick,
+    photos: int,
+    batch: int,
+    done: Callable[[int], object],
+) -> dict[str, Spread]:
     """Equivalent steps over some photos of a group, evenly spread over it.
 
     Args:
         pictures: Of the group.
-        make: Makes the pictures.
+        makes: Name to what makes pictures.
         yardstick: What to measure with.
         photos: How many; 0: none.
         batch: Pictures at a time; fewer where memory runs out.
         done: Is told how many more have been measured.
 
+    Returns:
+        Name to steps.
+
     Raises:
         UserError: If a picture cannot be read, or memory runs out with a single one.
     """
     chosen = evenly(range(len(pictures)), photos)
-    found: list[Tensor] = []
+    found: list[list[Tensor]] = []
     for start in range(0, len(chosen), batch):
         places = chosen[start : start + batch]
 
-        def run(part: slice, places: list[int] = places) -> Tensor:
-            own = pictures.pairs(places[part])
-            return equivalent_steps(
-                own.photos,
-                make(own),
+        def run(part: slice, places: list[int] = places) -> list[Tensor]:
+            pairs = pictures.pairs(places[part])
+            return equivalent_steps_of_several(
+                pairs.photos,
+                [make(pairs) for make in makes.values()],
                 yardstick.extractor,
                 yardstick.recipe,
                 seed=pictures.seed,
@@ -195,4 +185,6 @@ def measure_steps(
 
         found += halving(run, len(places))
         done(len(places))
-    return spread(torch.cat(found)) if found else MISSING
+    if not found:
+        return dict.fromkeys(makes, MISSING)
+    return {name: spread(torch.cat(parts)) for name, parts in zip(makes, zip(*found, strict=True), strict=True)}

@@ -35,43 +35,43 @@ def result_text(result: Result) -> str:
     m, yardstick = result.measures, result.yardstick
     network = f"{yardstick.extractor.backbone} {yardstick.layer}"
     referee = "none" if yardstick.referee is None else yardstick.referee.label
-    ceiling = _number(1 if math.isfinite(m.agreement) else math.nan)
+    ceiling = number(1 if math.isfinite(m.agreement) else math.nan)
     total = sum(yardstick.recipe.steps_per_octave)
     steps = f"equivalent steps of {total}" + (f" ({result.steps_photos} photos)" if result.steps_photos else "")
     rows = [
         ("measure", "photo (floor)", "one pass", "second dream (ceiling)"),
-        ("agreement", "0", _spread(m.agreement, m.agreement_std), ceiling),
-        (f"referee agreement ({referee})", "0", _spread(m.referee_agreement, m.referee_agreement_std), ceiling),
+        ("agreement", "0", with_spread(m.agreement, m.agreement_std), ceiling),
+        (f"referee agreement ({referee})", "0", with_spread(m.referee_agreement, m.referee_agreement_std), ceiling),
         (
             f"feature cosine ({network})",
-            _spread(m.floor_cosine, m.floor_cosine_std, 3),
-            _spread(m.feature_cosine, m.feature_cosine_std, 3),
-            _spread(m.ceiling_cosine, m.ceiling_cosine_std, 3),
+            with_spread(m.floor_cosine, m.floor_cosine_std, 3),
+            with_spread(m.feature_cosine, m.feature_cosine_std, 3),
+            with_spread(m.ceiling_cosine, m.ceiling_cosine_std, 3),
         ),
         (
             "the referee's cosine",
-            *(_number(getattr(m, f"referee_{name}_cosine"), 3) for name in ("floor", "feature", "ceiling")),
+            *(number(getattr(m, f"referee_{name}_cosine"), 3) for name in ("floor", "feature", "ceiling")),
         ),
         (
-            f"wrong-photo cosine ({_number(m.feature_cosine - m.wrong_photo_cosine, 3)} below one pass's)",
+            f"wrong-photo cosine ({number(m.over_wrong_photo, 3)} below one pass's)",
             "",
-            _spread(m.wrong_photo_cosine, m.wrong_photo_cosine_std, 3),
-            "",
+            with_spread(m.wrong_photo_cosine, m.wrong_photo_cosine_std, 3),
+            number(m.ceiling_cosine - m.second_over_wrong_photo, 3),
         ),
-        ("dream gain", "0", _spread(m.dream_gain, m.dream_gain_std), _number(m.second_dream_gain)),
-        ("robust gain, of a second dream's", "0", _spread(m.robust_gain, m.robust_gain_std), ceiling),
-        (steps, "0", _spread(*result.steps, 1), ""),
+        ("dream gain", "0", with_spread(m.dream_gain, m.dream_gain_std), number(m.second_dream_gain)),
+        ("robust gain, of a second dream's", "0", with_spread(m.robust_gain, m.robust_gain_std), ceiling),
+        (steps, "0", with_spread(*result.steps, 1), ""),
         (
             "universal share (last: of the dreams)",
             "",
-            _number(m.universal_share, 3),
-            _number(m.dream_universal_share, 3),
+            number(m.universal_share, 3),
+            number(m.dream_universal_share, 3),
         ),
         (
             f"KID x 1000 ({network}, {SUBSETS} subsets of {SUBSET})",
-            _number(1000 * m.kid_floor),
-            _spread(1000 * m.kid, 1000 * m.kid_std),
-            _number(1000 * m.kid_ceiling),
+            number(1000 * m.kid_floor),
+            with_spread(1000 * m.kid, 1000 * m.kid_std),
+            number(1000 * m.kid_ceiling),
         ),
     ]
     lines = [f"{result.group.title}: {m.n} pairs", "", markdown(rows)]
@@ -102,15 +102,15 @@ def cheats_text(measured: Sequence[tuple[str, Measures, Spread]]) -> str:
         rows.append(
             (
                 name,
-                _number(m.dream_gain),
-                _number(m.robust_gain),
-                _number(m.feature_cosine, 3),
-                _spread(m.agreement, m.agreement_std),
-                _spread(m.referee_agreement, m.referee_agreement_std),
-                _number(m.feature_cosine - m.wrong_photo_cosine, 3),
-                _number(m.universal_share, 3),
-                _number(steps.mean, 1),
-                _number(1000 * m.kid),
+                number(m.dream_gain),
+                number(m.robust_gain),
+                number(m.feature_cosine, 3),
+                with_spread(m.agreement, m.agreement_std),
+                with_spread(m.referee_agreement, m.referee_agreement_std),
+                number(m.over_wrong_photo, 3),
+                number(m.universal_share, 3),
+                number(steps.mean, 1),
+                number(1000 * m.kid),
             )
         )
     return markdown(rows)
@@ -123,9 +123,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
 
 
-def _number(value: float, decimals: int = 2) -> str:
+def number(value: float, decimals: int = 2) -> str:
+    """A figure, - where there is none."""
     return f"{value:.{decimals}f}" if math.isfinite(value) else "-"
 
 
-def _spread(mean: float, std: float, decimals: int = 2) -> str:
-    return _number(mean, decimals) + (f" +- {std:.{decimals}f}" if math.isfinite(mean) and math.isfinite(std) else "")
+def with_spread(mean: float, std: float, decimals: int = 2) -> str:
+    """A figure and how far it spreads."""
+    return number(mean, decimals) + (f" +- {std:.{decimals}f}" if math.isfinite(mean) and math.isfinite(std) else "")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dreamgan.backbones.features import Extractor, load_extractor
+from dreamgan.backbones.files import Files
+from dreamgan.data.guides import read_guides
 from dreamgan.dream import DreamRecipe
 from dreamgan.errors import UserError
-from dreamgan.images import load_image, to_unit
 from dreamgan.metrics.referee import Referee, load_referee, referee_for
-
-Files = Callable[[str], str | None]
-"""From the name of a network to the file of its weights; None: none was given."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +39,6 @@ class Yardstick:
     def layer(self) -> str:
         """The layer in which cosines and KID are taken."""
         return self.extractor.deepest(self.recipe.layer_names)
-
-
-def named_files(text: str | None, flag: str) -> Files:
-    """Read FILE, or NETWORK=FILE with commas between.
-
-    Args:
-        text: As the user gave it; None: no file.
-        flag: What it is called.
-
-    Raises:
-        UserError: If one part of several has no name or no file.
-    """
-    if text is None or "=" not in text or Path(text).expanduser().is_file():
-        return lambda network: text
-    files = {}
-    for part in text.split(","):
-        name, _, file = (piece.strip() for piece in part.partition("="))
-        if not name or not file:
-            raise UserError(f"--{flag}: {part.strip()!r} is not NETWORK=FILE, like vgg16=vgg16.safetensors")
-        files[name] = file
-    return files.get
 
 
 def load_yardstick(
@@ -101,15 +75,6 @@ def load_yardstick(
     judge, _ = referee_for(backbone)
     if judge not in referees:
         referees[judge] = load_referee(backbone, referee_weights(judge), device)
-    return Yardstick(recipe, extractor, _guides(pair, recipe, dataset, device), *referees[judge])
-
-
-def _guides(pair: Mapping[str, Any], recipe: DreamRecipe, dataset: str, device: torch.device) -> dict[str, Tensor]:
-    digests, guides = json.loads(pair["guides"]), {}
-    for name in recipe.objective.guides:
-        file = Path(dataset).expanduser() / "guides" / f"{pair['recipe']}-{name}.png"
-        picture = load_image(file, name=f"the guide '{file}' of the dataset").picture
-        if hashlib.sha256(picture.tobytes()).hexdigest() != digests.get(name):
-            raise UserError(f"'{file}' is not the guide that {pair['recipe']!r} was dreamed with; copy it anew")
-        guides[name] = to_unit(picture)[None].to(device)
-    return guides
+    guides = read_guides(dataset, pair["recipe"], pair["guides"])
+    guides = {name: guide.to(device) for name, guide in guides.items()}
+    return Yardstick(recipe, extractor, guides, *referees[judge])

@@ -8,8 +8,8 @@ from dreamgan.metrics.features import feature_vectors as feature_vectors
 from dreamgan.metrics.gains import gains as gains
 from dreamgan.metrics.kid import kernel_distance as kernel_distance
 from dreamgan.metrics.measures import Measures as Measures
-from dreamgan.metrics.measures import Measuring as Measuring
-from dreamgan.metrics.measures import measure as measure
+from dreamgan.metrics.measuring import Measuring as Measuring
+from dreamgan.metrics.measuring import measure as measure
 from dreamgan.metrics.referee import Referee as Referee
 from dreamgan.metrics.referee import load_referee as load_referee
 from dreamgan.metrics.residuals import other_photos as other_photos

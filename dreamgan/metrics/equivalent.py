@@ -43,6 +43,23 @@ def equivalent_steps(
     Returns:
         (B,), float64 on the CPU: 0 for a picture no better than the photo, and at most all steps of the recipe.
     """
+    (steps,) = equivalent_steps_of_several(
+        photos, [generated], extractor, recipe, seed=seed, photo_ids=photo_ids, guides=guides
+    )
+    return steps
+
+
+def equivalent_steps_of_several(
+    photos: Tensor,
+    generated: Sequence[Tensor],
+    extractor: Extractor,
+    recipe: DreamRecipe,
+    *,
+    seed: int = 0,
+    photo_ids: Sequence[str] | None = None,
+    guides: Mapping[str, Tensor] | None = None,
+) -> list[Tensor]:
+    """``equivalent_steps`` of several sets of pictures of the same photos, for the price of one."""
     total = sum(recipe.steps_per_octave)
     steps = sorted({max(1, math.floor(share * total + 0.5)) for share in SHARES})
 
@@ -54,7 +71,8 @@ def equivalent_steps(
     for count in steps:
         result = dream(photos, extractor, recipe, seed=seed, photo_ids=photo_ids, guides=guides, strength=count / total)
         curve.append(objective(result.images.to(photos)))
-    return steps_reaching(torch.stack(curve, dim=1), [0, *steps], objective(generated))
+    heights = torch.stack(curve, dim=1)
+    return [steps_reaching(heights, [0, *steps], objective(each)) for each in generated]
 
 
 def steps_reaching(curve: Tensor, steps: Sequence[int], reached: Tensor) -> Tensor:

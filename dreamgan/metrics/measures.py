@@ -1,23 +1,14 @@
-"""All measures of a set of pictures, taken batch by batch: a few numbers and features per photo are kept."""
+"""All measures of a set of pictures, from a few numbers and pooled features of each."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from dreamgan.backbones.features import Extractor
-from dreamgan.dream.engine import score
-from dreamgan.dream.recipe import DreamRecipe
-from dreamgan.images import as_saved
-from dreamgan.metrics.features import cosines, feature_map
-from dreamgan.metrics.gains import gains, view_scores
-from dreamgan.metrics.kid import kernel_distance, pooled
-from dreamgan.metrics.referee import Referee
-from dreamgan.metrics.residuals import UniversalShare, other_photos, with_residual_of
+from dreamgan.metrics.kid import kernel_distance
+from dreamgan.metrics.residuals import UniversalShare, ratio_of_shares
 from dreamgan.metrics.spread import MISSING, Spread, ratio_spread, spread
 
 
@@ -44,8 +35,11 @@ class Measures:
         referee_ceiling_cosine: As ``ceiling_cosine``, there.
         referee_agreement: As ``agreement``, there.
         wrong_photo_cosine: cos(x + (G(y) - y), d), y being another photo; G must be well above it.
+        over_wrong_photo: feature_cosine - wrong_photo_cosine.
+        second_over_wrong_photo: The same of a second dream.
         universal_share: |mean residual|² / mean |residual|² of G: a pattern pasted everywhere shows here.
         dream_universal_share: The same of the dreams.
+        universal_ratio: universal_share / dream_universal_share; at most 2 is wanted.
         kid: Kernel distance between G and the dreams, in the same layer, averaged over places.
         kid_floor: The same between the photos and the dreams.
         kid_ceiling: The same between the second dreams and the dreams.
@@ -73,188 +67,89 @@ class Measures:
     referee_agreement_std: float
     wrong_photo_cosine: float
     wrong_photo_cosine_std: float
+    over_wrong_photo: float
+    over_wrong_photo_std: float
+    second_over_wrong_photo: float
     universal_share: float
     dream_universal_share: float
+    universal_ratio: float
+    universal_ratio_std: float
     kid: float
     kid_std: float
     kid_floor: float
     kid_ceiling: float
 
 
-class Measuring:
-    """Takes pictures in batches and keeps what the measures need of them.
+def measures_of(kept: Mapping[str, Tensor], added: UniversalShare, dreamed: UniversalShare) -> Measures:
+    """The measures of N photos.
 
     Args:
-        extractor: Answers for the recipe's layers.
-        recipe: The recipe of the dreams.
-        guides: Pictures that the objective names, each (1, 3, h, w) in [0, 1].
-        referee: Another network to compare the pictures in; None: no referee agreement.
-    """
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        recipe: DreamRecipe,
-        *,
-        guides: Mapping[str, Tensor] | None = None,
-        referee: Referee | None = None,
-    ) -> None:
-        self.extractor, self.recipe, self.guides, self.referee = extractor, recipe, guides, referee
-        self._layer = extractor.deepest(recipe.layer_names)
-        self._kept: dict[str, list[Tensor]] = defaultdict(list)
-        self._added, self._dreamed = UniversalShare(), UniversalShare()
-
-    def add(
-        self,
-        photos: Tensor,
-        dreams: Tensor,
-        second_dreams: Tensor | None,
-        generated: Tensor,
-        wrong: Tensor | None,
-    ) -> None:
-        """Measure a batch. When memory runs out on the way, nothing of it has been taken up.
-
-        Args:
-            photos: (B, 3, H, W) in [0, 1].
-            dreams: Their direct dreams.
-            second_dreams: Their dreams with another shift sequence; None in every batch where there are none.
-            generated: What the generator makes of the photos.
-            wrong: The photos with what the generator added to others (``with_residual_of``); None in every batch
-                where there is no other photo.
-        """
-        given = {"x": photos, "d": dreams, "d2": second_dreams, "g": generated, "wrong": wrong}
-        saved = {name: as_saved(images) for name, images in given.items() if images is not None}
-        with torch.no_grad():
-            found = self._cosines(saved) | self._scores(saved) | self._referee_cosines(saved)
-            found = {name: values.cpu() for name, values in found.items()}
-            added, dreamed = (generated - photos).cpu(), (dreams - photos).cpu()
-        for name, values in found.items():
-            self._kept[name].append(values)
-        self._added.add(added)
-        self._dreamed.add(dreamed)
-
-    def _cosines(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        maps = {name: feature_map(images, self.extractor, self._layer) for name, images in saved.items()}
-        found = {f"cosine {name}": cosines(maps[name].flatten(1), maps["d"].flatten(1)) for name in maps}
-        return found | {f"pooled {name}": pooled(maps[name]) for name in maps if name != "wrong"}
-
-    def _referee_cosines(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if self.referee is None or "d2" not in saved:
-            return {}
-        vectors = {name: self.referee.vectors(saved[name]) for name in ("x", "d", "d2", "g")}
-        return {f"referee {name}": cosines(vectors[name], vectors["d"]) for name in ("x", "d2", "g")}
-
-    def _scores(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        names = [name for name in ("x", "d", "d2", "g") if name in saved]
-        plain = {name: score(saved[name], self.extractor, self.recipe, guides=self.guides) for name in names}
-        found = {f"gain {name}": gains(plain["x"], plain["d"], plain[name]) for name in names[2:]}
-        if "d2" in saved:  # the robust gain is in parts of a second dream's
-            views = {name: view_scores(saved[name], self.extractor, self.recipe, self.guides) for name in names}
-            for name in ("d2", "g"):
-                found[f"robust {name}"] = gains(views["x"], views["d"], views[name]).nanmean(dim=1)
-        return found
-
-    def measures(self) -> Measures:
-        """The measures of all that was added.
-
-        Raises:
-            ValueError: If that is fewer than 2 photos.
-        """
-        kept = {name: torch.cat(parts) for name, parts in self._kept.items()}
-        n = len(kept.get("cosine d", ()))
-        if n < 2:
-            raise ValueError(f"need at least 2 pictures, got {n}")
-
-        def of(name: str) -> Spread:
-            return spread(kept[name]) if name in kept else MISSING
-
-        def agreement(kind: str) -> Spread:
-            if f"{kind} d2" not in kept:
-                return MISSING
-            floor = kept[f"{kind} x"]
-            return ratio_spread(kept[f"{kind} g"] - floor, kept[f"{kind} d2"] - floor)
-
-        def distance(name: str) -> Spread:
-            name = f"pooled {name}"
-            return kernel_distance(kept["pooled d"], kept[name]) if name in kept else MISSING
-
-        gain, agreed, judged, kid = of("gain g"), agreement("cosine"), agreement("referee"), distance("g")
-        robust = ratio_spread(kept["robust g"], kept["robust d2"]) if "robust d2" in kept else MISSING
-        floor, feature, ceiling, wrong = (of(f"cosine {name}") for name in ("x", "g", "d2", "wrong"))
-        return Measures(
-            n=n,
-            dream_gain=gain.mean,
-            dream_gain_std=gain.std,
-            second_dream_gain=of("gain d2").mean,
-            robust_gain=robust.mean,
-            robust_gain_std=robust.std,
-            floor_cosine=floor.mean,
-            floor_cosine_std=floor.std,
-            feature_cosine=feature.mean,
-            feature_cosine_std=feature.std,
-            ceiling_cosine=ceiling.mean,
-            ceiling_cosine_std=ceiling.std,
-            agreement=agreed.mean,
-            agreement_std=agreed.std,
-            agreement_se=agreed.std / n**0.5,
-            referee_floor_cosine=of("referee x").mean,
-            referee_feature_cosine=of("referee g").mean,
-            referee_ceiling_cosine=of("referee d2").mean,
-            referee_agreement=judged.mean,
-            referee_agreement_std=judged.std,
-            wrong_photo_cosine=wrong.mean,
-            wrong_photo_cosine_std=wrong.std,
-            universal_share=self._added.value,
-            dream_universal_share=self._dreamed.value,
-            kid=kid.mean,
-            kid_std=kid.std,
-            kid_floor=distance("x").mean,
-            kid_ceiling=distance("d2").mean,
-        )
-
-
-def measure(
-    photos: Tensor,
-    dreams: Tensor,
-    second_dreams: Tensor | None,
-    generated: Tensor,
-    extractor: Extractor,
-    recipe: DreamRecipe,
-    *,
-    guides: Mapping[str, Tensor] | None = None,
-    referee: Referee | None = None,
-    batch: int = 8,
-) -> Measures:
-    """Measure generated pictures against the direct dreams of the same photos.
-
-    Args:
-        photos: (N, 3, H, W) in [0, 1], N at least 2.
-        dreams: Their direct dreams.
-        second_dreams: Their dreams with another shift sequence: the ceiling. Without them the ceiling, the agreements
-            and the robust gain are NaN.
-        generated: What the generator makes of the photos.
-        extractor: Answers for the recipe's layers.
-        recipe: The recipe of the dreams.
-        guides: Pictures that the objective names, each (1, 3, h, w) in [0, 1].
-        referee: Another network to compare the pictures in.
-        batch: Pictures that go through the networks at a time.
+        kept: "cosine K", (N,), with the dreams' features, and "pooled K", (N, C), of the features, K being x (the
+            photos), d, d2 (second dreams), g (what is measured); "cosine wrong" and "cosine second wrong" of the
+            control; "gain K", "robust K" and "referee K", (N,). What is missing there is NaN here.
+        added: What was added to the photos.
+        dreamed: What the dreams added.
 
     Raises:
-        ValueError: If there are fewer than 2 photos or the shapes differ.
+        ValueError: If there are fewer than 2 photos.
     """
-    sets = [photos, dreams, generated] if second_dreams is None else [photos, dreams, second_dreams, generated]
-    if len(photos) < 2 or any(images.shape != photos.shape for images in sets):
-        shapes = ", ".join(str(tuple(images.shape)) for images in sets)
-        raise ValueError(f"need at least 2 pictures of one shape each; got {shapes}")
-    others = torch.tensor(other_photos(range(len(photos))))
-    measuring = Measuring(extractor, recipe, guides=guides, referee=referee)
-    for start in range(0, len(photos), batch):
-        part = slice(start, start + batch)
-        measuring.add(
-            photos[part],
-            dreams[part],
-            None if second_dreams is None else second_dreams[part],
-            generated[part],
-            with_residual_of(photos[part], photos[others[part]], generated[others[part]]),
-        )
-    return measuring.measures()
+    n = len(kept.get("cosine d", ()))
+    if n < 2:
+        raise ValueError(f"need at least 2 pictures, got {n}")
+
+    def of(name: str) -> Spread:
+        return spread(kept[name]) if name in kept else MISSING
+
+    def over(name: str, wrong: str) -> Spread:
+        names = (f"cosine {name}", f"cosine {wrong}")
+        return spread(kept[names[0]] - kept[names[1]]) if names[1] in kept else MISSING
+
+    def agreement(kind: str) -> Spread:
+        if f"{kind} d2" not in kept:
+            return MISSING
+        floor = kept[f"{kind} x"]
+        return ratio_spread(kept[f"{kind} g"] - floor, kept[f"{kind} d2"] - floor)
+
+    def distance(name: str) -> Spread:
+        name = f"pooled {name}"
+        return kernel_distance(kept["pooled d"], kept[name]) if name in kept else MISSING
+
+    gain, agreed, judged, kid = of("gain g"), agreement("cosine"), agreement("referee"), distance("g")
+    robust = ratio_spread(kept["robust g"], kept["robust d2"]) if "robust d2" in kept else MISSING
+    ratio = ratio_of_shares(added, dreamed)
+    floor, feature, ceiling, wrong = (of(f"cosine {name}") for name in ("x", "g", "d2", "wrong"))
+    return Measures(
+        n=n,
+        dream_gain=gain.mean,
+        dream_gain_std=gain.std,
+        second_dream_gain=of("gain d2").mean,
+        robust_gain=robust.mean,
+        robust_gain_std=robust.std,
+        floor_cosine=floor.mean,
+        floor_cosine_std=floor.std,
+        feature_cosine=feature.mean,
+        feature_cosine_std=feature.std,
+        ceiling_cosine=ceiling.mean,
+        ceiling_cosine_std=ceiling.std,
+        agreement=agreed.mean,
+        agreement_std=agreed.std,
+        agreement_se=agreed.std / n**0.5,
+        referee_floor_cosine=of("referee x").mean,
+        referee_feature_cosine=of("referee g").mean,
+        referee_ceiling_cosine=of("referee d2").mean,
+        referee_agreement=judged.mean,
+        referee_agreement_std=judged.std,
+        wrong_photo_cosine=wrong.mean,
+        wrong_photo_cosine_std=wrong.std,
+        over_wrong_photo=over("g", "wrong").mean,
+        over_wrong_photo_std=over("g", "wrong").std,
+        second_over_wrong_photo=over("d2", "second wrong").mean,
+        universal_share=added.value,
+        dream_universal_share=dreamed.value,
+        universal_ratio=ratio.mean,
+        universal_ratio_std=ratio.std,
+        kid=kid.mean,
+        kid_std=kid.std,
+        kid_floor=distance("x").mean,
+        kid_ceiling=distance("d2").mean,
+    )

@@ -7,6 +7,10 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+from dreamgan.metrics.spread import MISSING, NAN, Spread
+
+PARTS = 8
+
 
 def universal_share(residuals: Tensor) -> float:
     """|mean residual|² / mean |residual|² over photos; (N, 3, H, W)."""
@@ -16,29 +20,69 @@ def universal_share(residuals: Tensor) -> float:
 
 
 class UniversalShare:
-    """``universal_share`` of pictures that come in batches: the sum of the residuals is all that is kept.
+    """``universal_share`` of pictures that come in batches: ``PARTS`` sums of residuals are all that is kept.
 
     1 for one pattern on every photo; 1 / N where what was added to N photos has nothing in common.
     """
 
     def __init__(self) -> None:
-        self._sum = torch.zeros(())
-        self._energy = 0.0
-        self._count = 0
+        self._sums: list[Tensor] = [torch.zeros(())] * PARTS
+        self._energies = [0.0] * PARTS
+        self._counts = [0] * PARTS
 
     def add(self, residuals: Tensor) -> None:
         """Take up a batch, (B, 3, H, W)."""
-        residuals = residuals.detach().cpu().double()
-        self._sum = self._sum + residuals.sum(dim=0)
-        self._energy += float(residuals.square().sum())
-        self._count += len(residuals)
+        for residual in residuals.detach().cpu().double():
+            part = self.count % PARTS
+            self._sums[part] = self._sums[part] + residual
+            self._energies[part] += float(residual.square().sum())
+            self._counts[part] += 1
 
     @property
     def value(self) -> float:
         """The share, in [0, 1]; 0 where nothing was added to any photo."""
-        if self._energy <= 1e-12:
+        return self._without(None)
+
+    @property
+    def count(self) -> int:
+        """How many photos were taken up."""
+        return sum(self._counts)
+
+    def without_each(self) -> list[float]:
+        """The share without each of the parts that the photos are dealt out to in turn, at most ``PARTS``."""
+        return [self._without(part) for part in range(PARTS) if self._counts[part]]
+
+    def _without(self, part: int | None) -> float:
+        parts = [other for other in range(PARTS) if other != part]
+        energy, count = (sum(values[other] for other in parts) for values in (self._energies, self._counts))
+        if energy <= 1e-12:
             return 0.0
-        return float(self._sum.square().sum() / self._count / self._energy)
+        together = sum((self._sums[other] for other in parts), torch.zeros(()))
+        return float(together.square().sum() / count / energy)
+
+
+def ratio_of_shares(added: UniversalShare, dreamed: UniversalShare) -> Spread:
+    """Universal share of one set of residuals by that of the dreams of the same photos.
+
+    There is no share of a single photo: the standard deviation is the root of n times the standard error, which comes
+    of leaving out each part of the photos in turn (the jackknife).
+
+    Args:
+        added: Of what is measured.
+        dreamed: Of the dreams, of as many photos.
+
+    Source: Efron and Stein 1981; in parts rather than single photos, so that no residual has to be kept.
+    """
+    if dreamed.value == 0:
+        return MISSING
+    ratios = [
+        ours / theirs for ours, theirs in zip(added.without_each(), dreamed.without_each(), strict=True) if theirs
+    ]
+    parts = len(ratios)
+    if parts < 2:
+        return Spread(added.value / dreamed.value, NAN)
+    error = float(torch.tensor(ratios, dtype=torch.float64).std(correction=0)) * (parts - 1) ** 0.5
+    return Spread(added.value / dreamed.value, error * dreamed.count**0.5)
 
 
 def with_residual_of(photos: Tensor, other_photos: Tensor, others: Tensor) -> Tensor:

@@ -1,74 +1,27 @@
-import dataclasses
+"""The loaders of training and validation: pixels, order, crops, and what a resumed run sees."""
+
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from dreamgan.data.datamodule import DreamPairs, FlippingSampler
-from dreamgan.data.pairs import Pair, compact, load_pairs, write_unit
+from dreamgan.data.datamodule import DreamPairs
+from dreamgan.data.draws import StyleSampler
+from dreamgan.data.pairs import load_pairs
 from dreamgan.errors import UserError
-
-SIDE = 32
+from tests.data.pair_files import SIDE, build, numbers, pair, values
 
 # What Lightning itself sets off: its own use of torch's pytree, and its advice on workers.
 quiet_lightning = pytest.mark.filterwarnings(
     r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
     "ignore:.*does not have many workers:UserWarning",
 )
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
-
-
-def values(number: int, kind: int, side: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture whose first pixels say which it is, whether mirrored or not."""
-    found = np.random.default_rng([number, kind]).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    found[:, 0] = number
-    found[:, -1] = number + 100
-    return found
-
-
-def pair(
-    number: int, *, second: bool = False, side: int = SIDE, recipe: str = "distillable", strength: float = 1.0
-) -> Pair:
-    photo, dream, again = (Image.fromarray(values(number, kind, side)) for kind in range(3))
-    return Pair(
-        photo=photo,
-        dream=dream,
-        second_dream=again if second else None,
-        label="",
-        photo_id=f"photo-{number}",
-        source_id=f"photo-{number}",
-        photo_sha256="",
-        recipe=recipe,
-        strength=strength,
-        recipe_json='{"octaves": 3}',
-        backbone="squeezenet1_1",
-        layers=("features.9", "features.12"),
-        weights="mine",
-        weights_sha256="cd" * 32,
-        guides={},
-        seed=0,
-        second_seed=1 if second else None,
-        score_before=0.0,
-        score_after=1.0,
-    )
-
-
-def build(folder: Path, train: list[Pair], test: list[Pair]) -> str:
-    write_unit(folder / "a.parquet", train, "train")
-    write_unit(folder / "b.parquet", test, "test")
-    compact([folder / "a.parquet", folder / "b.parquet"], folder / "dreams" / "data", labels=())
-    return str(folder / "dreams")
 
 
 @pytest.fixture
@@ -83,15 +36,9 @@ def ready(dataset: str, **options: Any) -> DreamPairs:
     return module
 
 
-def numbers(batch: dict[str, Tensor]) -> list[tuple[int, bool]]:
-    """Row number and whether it is mirrored, read from the pictures themselves."""
-    edge = (batch["photo"][:, 0, 0, 0] * 255).round().int().tolist()
-    return [(value, False) if value < 100 else (value - 100, True) for value in edge]
-
-
 def epoch(module: DreamPairs, number: int) -> list[tuple[int, bool]]:
     loader = module.train_dataloader()
-    assert isinstance(loader.sampler, FlippingSampler)
+    assert isinstance(loader.sampler, StyleSampler)
     loader.sampler.set_epoch(number)
     return [item for batch in loader for item in numbers(batch)]
 
@@ -99,7 +46,10 @@ def epoch(module: DreamPairs, number: int) -> list[tuple[int, bool]]:
 @pytest.mark.parametrize("cache_mib", [0, 64])
 def test_batches_hold_the_pixels_of_the_dataset(dataset: str, cache_mib: int) -> None:
     batch = next(iter(ready(dataset, batch_size=4, flip=False, cache_mib=cache_mib).train_dataloader()))
-    assert set(batch) == {"photo", "dream"}
+    assert set(batch) == {"photo", "dream", "style", "strength"}
+    assert batch["style"].tolist() == [0] * 4
+    assert batch["strength"].tolist() == [1] * 4
+    assert (batch["style"].dtype, batch["strength"].dtype) == (torch.int64, torch.float32)
     for kind, name in enumerate(("photo", "dream")):
         assert batch[name].shape == (4, 3, SIDE, SIDE)
         assert batch[name].dtype == torch.float32
@@ -119,6 +69,43 @@ def test_flips_are_applied_to_photo_and_dream_alike(dataset: str) -> None:
     assert seen == {False, True}
 
 
+def test_a_crop_of_the_whole_size_cuts_nothing(dataset: str) -> None:
+    module = ready(dataset, batch_size=5, crop_px=32, flip=False)
+    whole = next(iter(module.train_dataloader()))
+    assert whole["photo"].shape == (5, 3, 32, 32)  # as large as the pictures: nothing is cut
+
+
+def test_crops_lie_anywhere(tmp_path: Path) -> None:
+    """Found again in the pictures that they were cut from, mirrored or not."""
+    name = build(tmp_path, [pair(number, side=36) for number in range(40)], [pair(50, side=36)])
+    module = ready(name, batch_size=4, crop_px=32)
+    places = set()
+    for batch in module.train_dataloader():
+        assert batch["photo"].shape == batch["dream"].shape == (4, 3, 32, 32)
+        for photo, dream in zip(batch["photo"], batch["dream"], strict=True):
+            places.add(place_of(photo, dream))
+    tops, lefts, flips = zip(*places, strict=True)
+    assert set(tops) == set(lefts) == {0, 1, 2, 3, 4}
+    assert set(flips) == {False, True}
+    # Validation is of whole pictures.
+    (loader,) = module.val_dataloader()
+    assert next(iter(loader))["photo"].shape == (1, 3, 36, 36)
+
+
+def place_of(photo: Tensor, dream: Tensor) -> tuple[int, int, bool]:
+    for number in range(40):
+        pictures = [torch.from_numpy(values(number, kind, 36)).permute(2, 0, 1) / 255 for kind in (0, 1)]
+        for flip in (False, True):
+            for top in range(5):
+                for left in range(5):
+                    cuts = [picture[:, top : top + 32, left : left + 32] for picture in pictures]
+                    cuts = [cut.flip(-1) if flip else cut for cut in cuts]
+                    if torch.equal(cuts[0], photo):
+                        assert torch.equal(cuts[1], dream)
+                        return top, left, flip
+    raise AssertionError("cut from no picture")
+
+
 def test_order_and_flips_follow_seed_and_epoch_alone(dataset: str) -> None:
     module = ready(dataset, batch_size=2, seed=3)
     first = [epoch(module, number) for number in range(3)]
@@ -129,37 +116,47 @@ def test_order_and_flips_follow_seed_and_epoch_alone(dataset: str) -> None:
     assert epoch(ready(dataset, batch_size=2, seed=4), 0) != first[0]
 
 
-def test_two_processes_share_an_epoch_without_overlap(dataset: str) -> None:
-    pairs = ready(dataset).train_pairs
-    assert pairs is not None
-    alone = list(FlippingSampler(pairs, flip=True, seed=0))
-    parts = [list(FlippingSampler(pairs, flip=True, seed=0, num_replicas=2, rank=rank)) for rank in (0, 1)]
-    assert sorted(parts[0] + parts[1]) == sorted(alone)
+def test_every_process_takes_its_part_of_a_batch(dataset: str) -> None:
+    whole = epoch(ready(dataset, batch_size=4), 0)
+    parts = []
+    for rank in (0, 1):
+        module = ready(dataset, batch_size=2)
+        module.trainer = SimpleNamespace(world_size=2, global_rank=rank)  # type: ignore[assignment]
+        parts.append(epoch(module, 0))
+    steps = [parts[rank][start : start + 2] for start in (0, 2) for rank in (0, 1)]
+    assert sum(steps, []) == whole
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4]), (5, [5, 5]), (10, [10]), (64, [10])])
-def test_a_short_last_batch_is_left_out_unless_it_is_the_only_one(
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4]), (5, [5, 5]), (10, [10]), (16, [16])])
+def test_a_short_last_batch_is_left_out_and_filled_up_where_it_is_the_only_one(
     dataset: str, batch_size: int, sizes: list[int]
 ) -> None:
     loader = ready(dataset, batch_size=batch_size).train_dataloader()
     assert [len(batch["photo"]) for batch in loader] == sizes
 
 
-def test_validation_is_in_order_and_knows_where_a_second_dream_is_missing(dataset: str) -> None:
-    loader = ready(dataset, batch_size=8).val_dataloader()
+def test_validation_is_in_order_and_of_pairs_with_a_second_dream(dataset: str) -> None:
+    (loader,) = ready(dataset, batch_size=8).val_dataloader()
     for _ in range(2):
         (batch,) = list(loader)
-        assert [number for number, _ in numbers(batch)] == [50, 51, 52, 53, 54]
-        assert batch["has_second"].tolist() == [True, True, False, True, True]
+        assert [number for number, _ in numbers(batch)] == [50, 51, 53, 54]
+        assert batch["has_second"].tolist() == [True] * 4
         wanted = torch.from_numpy(values(53, 2)).permute(2, 0, 1) / 255
-        assert torch.equal(batch["second_dream"][3], wanted)
-        assert batch["second_dream"][2].abs().max() == 0
+        assert torch.equal(batch["second_dream"][2], wanted)
 
 
 def test_validation_pairs_are_spread_over_the_split(dataset: str) -> None:
-    (batch,) = list(ready(dataset, val_pairs=2).val_dataloader())
-    assert [number for number, _ in numbers(batch)] == [50, 52]
+    (loader,) = ready(dataset, val_pairs=2).val_dataloader()
+    (batch,) = loader
+    assert [number for number, _ in numbers(batch)] == [50, 53]
     assert ready(dataset, val_pairs=0).val_dataloader() == []
+
+
+def test_without_any_second_dream_validation_takes_what_there_is(tmp_path: Path) -> None:
+    (loader,) = ready(build(tmp_path, [pair(0)], [pair(1), pair(2)])).val_dataloader()
+    (batch,) = loader
+    assert batch["has_second"].tolist() == [False, False]
+    assert batch["second_dream"].abs().max() == 0
 
 
 def test_workers_give_the_same_under_warnings_as_errors(dataset: str) -> None:
@@ -169,27 +166,6 @@ def test_workers_give_the_same_under_warnings_as_errors(dataset: str) -> None:
         assert epoch(ready(dataset, batch_size=5, num_workers=1), 1) == wanted
 
 
-def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
-    odd = dataclasses.replace(pair(1), dream=pair(1, side=40).dream)
-    name = build(tmp_path, [pair(0), odd], [])
-    said = "the dream of 'photo-1' is 40x40 px, the first photo 32x32"
-    with pytest.raises(UserError, match=said):
-        ready(name, cache_mib=64)
-    # A large dataset is not read once before every training: the rows are looked at as they come.
-    pairs = ready(name, cache_mib=0).train_pairs
-    assert pairs is not None
-    assert pairs[0]["dream"].shape == (3, SIDE, SIDE)
-    with pytest.raises(UserError, match=said):
-        pairs[1]
-
-
-@pytest.mark.parametrize("cache_mib", [0, 64])
-def test_the_first_row_is_looked_at_before_training(tmp_path: Path, cache_mib: int) -> None:
-    odd = dataclasses.replace(pair(0), dream=pair(0, side=40).dream)
-    with pytest.raises(UserError, match="the dream of 'photo-0' is 40x40 px, the first photo 32x32"):
-        ready(build(tmp_path, [odd, pair(1)], []), cache_mib=cache_mib)
-
-
 def test_a_hub_dataset_without_a_test_split_is_trained_on(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_pairs(dataset, "train")
     monkeypatch.setattr("dreamgan.data.pairs.ask_hub", lambda name: None)
@@ -197,46 +173,60 @@ def test_a_hub_dataset_without_a_test_split_is_trained_on(dataset: str, monkeypa
     monkeypatch.setattr(datasets, "get_dataset_split_names", lambda name: ["train"])
     module = ready("somebody/dreams")
     assert module.train_pairs is not None
-    assert len(module.train_pairs) == 10
+    assert [len(pictures) for pictures in module.train_pairs.styles] == [10]
     assert module.val_dataloader() == []
 
 
-def test_recipe_facts_say_what_was_dreamed(dataset: str) -> None:
-    assert DreamPairs(dataset).recipe_facts() == {
-        "recipe": "distillable",
-        "recipe_json": '{"octaves": 3}',
-        "backbone": "squeezenet1_1",
-        "layers": ("features.9", "features.12"),
-        "weights_sha256": "cd" * 32,
-        "seed": 0,
-        "size_px": SIDE,
-    }
-
-
-def test_of_several_recipes_one_is_learnt_and_of_it_the_whole_dreams(tmp_path: Path) -> None:
-    ways = [("eyes", 1.0), ("fur", 1.0), ("eyes", 0.5), ("eyes", 1.0), ("fur", 1.0)]
-    mixed = [pair(number, recipe=recipe, strength=strength) for number, (recipe, strength) in enumerate(ways)]
-    dataset = build(tmp_path, mixed, [pair(9, recipe="fur")])
-    with pytest.raises(UserError, match="holds several recipes; choose with --data.recipe: eyes, fur"):
-        ready(dataset)
-    with pytest.raises(UserError, match="has no recipe 'scales', only eyes, fur"):
-        ready(dataset, recipe="scales")
-    eyes = ready(dataset, recipe="eyes", batch_size=1, flip=False)
-    assert {number for number, _ in epoch(eyes, 0)} == {0, 3}
-    assert eyes.recipe_facts()["recipe"] == "eyes"
-    assert eyes.val_dataloader() == []  # no test photo was dreamed so
-    fur = ready(dataset, recipe="fur", batch_size=1, flip=False)
+def test_every_recipe_is_a_style_and_validated_on_its_whole_dreams(tmp_path: Path) -> None:
+    ways = [("eyes", 1.0), ("fur", 1.0), ("eyes", 0.5), ("eyes", 1.0), ("fur", 1.0), ("eyes", 0.5)]
+    train = [pair(number, recipe=recipe, strength=strength) for number, (recipe, strength) in enumerate(ways)]
+    test = [pair(50, recipe="fur"), pair(51, recipe="fur", strength=0.5), pair(52, recipe="fur")]
+    module = ready(build(tmp_path, train, test), batch_size=2, flip=False)
+    seen = []
+    for batch in module.train_dataloader():
+        (style,) = set(batch["style"].tolist())
+        found = zip(numbers(batch), batch["strength"].tolist(), strict=True)
+        seen += [(style, number, strength) for (number, _), strength in found]
+    assert sorted(seen) == [(0, 0, 1), (0, 2, 0.5), (0, 3, 1), (0, 5, 0.5), (1, 1, 1), (1, 4, 1)]
+    (loader,) = module.val_dataloader()  # no test photo was dreamed as eyes
+    (batch,) = loader
+    assert [number for number, _ in numbers(batch)] == [50, 52]
+    assert batch["style"].tolist() == [1, 1]
+    fur = ready(str(tmp_path / "dreams"), recipe="fur", batch_size=2, flip=False)
+    assert [style.name for style in fur.styles()] == ["fur"]
     assert {number for number, _ in epoch(fur, 0)} == {1, 4}
-    assert len(fur.val_dataloader()) == 1
-    (tmp_path / "half").mkdir()
-    half = build(tmp_path / "half", [pair(0, strength=0.5)], [pair(1)])
-    with pytest.raises(UserError, match="has no whole dreams of 'distillable': add 1 to its strengths"):
-        ready(half)
+
+
+def test_several_datasets_of_one_style(tmp_path: Path) -> None:
+    one = build(tmp_path / "one", [pair(0), pair(1)], [pair(50)])
+    two = build(tmp_path / "two", [pair(2), pair(3, strength=0.5)], [pair(51), pair(52)])
+    module = ready(f"{one}, {two}", batch_size=1, flip=False)
+    assert {number for number, _ in epoch(module, 0)} == {0, 1, 2, 3}
+    strengths = {numbers(batch)[0][0]: float(batch["strength"]) for batch in module.train_dataloader()}
+    assert strengths == {0: 1, 1: 1, 2: 1, 3: 0.5}
+    small = build(tmp_path / "small", [pair(4, side=40)], [])
+    with pytest.raises(UserError, match=f"the pictures of {small} are 40x40 px, those of {one} 32x32; make them again"):
+        ready(f"{one},{small}")
+
+
+def test_styles_may_differ_in_size(tmp_path: Path) -> None:
+    one = build(tmp_path / "one", [pair(0), pair(1)], [])
+    two = build(tmp_path / "two", [pair(number, side=40, recipe="fur") for number in (2, 3)], [])
+    sides = {int(batch["style"][0]): batch["photo"].shape[-1] for batch in ready(f"{one},{two}").train_dataloader()}
+    assert sides == {0: 32, 1: 40}
+    loader = ready(f"{one},{two}", crop_px=32).train_dataloader()
+    assert [batch["photo"].shape[-1] for batch in loader] == [32, 32]
+    with pytest.raises(UserError, match="crop_px is 36, and the pictures are only 32 px"):
+        ready(f"{one},{two}", crop_px=36)
 
 
 def test_senseless_numbers_and_wrong_order_are_refused(dataset: str) -> None:
     with pytest.raises(UserError, match="batch_size is 0"):
         DreamPairs(dataset, batch_size=0)
+    with pytest.raises(UserError, match="crop_px is 31; it must be at least 32"):
+        DreamPairs(dataset, crop_px=31)
+    with pytest.raises(UserError, match="seed is -1; it must be at least 0"):
+        DreamPairs(dataset, seed=-1)
     with pytest.raises(RuntimeError, match="setup"):
         DreamPairs(dataset).train_dataloader()
 

@@ -21,7 +21,7 @@ MEASURES = Measures(**{**VALUES, "n": 60})  # type: ignore[arg-type]
 
 def result(*, second: bool = True, pairs: int = 60, steps: Spread = STEPS, **changes: float) -> Result:
     measures = dataclasses.replace(MEASURES, **changes)  # type: ignore[arg-type]
-    group = Group("test", "bold", 1.0, "cat", tuple(range(60)), pairs, second)
+    group = Group("test", "bold", 1.0, "cat", tuple(range(60)), pairs, second, "bold", True)
     extractor = load_extractor("squeezenet1_1", [LAYER], weights="random")
     yardstick = Yardstick(recipe_of("bold"), extractor, {}, None, "no file")
     return Result(group, measures, steps, 4, yardstick)
@@ -62,8 +62,10 @@ def test_floor_and_ceiling_stand_beside_each_figure() -> None:
     assert table[f"KID x 1000 (squeezenet1_1 {LAYER}, 100 subsets of 50)"] == [
         shown("kid_floor", times=1000), both("kid", times=1000), shown("kid_ceiling", times=1000)
     ]  # fmt: skip
-    difference = VALUES["feature_cosine"] - VALUES["wrong_photo_cosine"]
-    assert table[f"wrong-photo cosine ({difference:.3f} below one pass's)"] == ["", both("wrong_photo_cosine", 3), ""]
+    control = VALUES["ceiling_cosine"] - VALUES["second_over_wrong_photo"]
+    assert table[f"wrong-photo cosine ({shown('over_wrong_photo', 3)} below one pass's)"] == [
+        "", both("wrong_photo_cosine", 3), f"{control:.3f}"
+    ]  # fmt: skip
 
 
 def test_what_is_missing_is_a_dash_and_said() -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dreamgan.backbones.files import named_files
 from dreamgan.dream import DreamRecipe
 from dreamgan.dream.objectives import parse_objective
 from dreamgan.errors import UserError
-from dreamgan.evaluation.yardstick import Yardstick, load_yardstick, named_files
+from dreamgan.evaluation.yardstick import Yardstick, load_yardstick
 from dreamgan.metrics import Referee
 from tests.finished_dataset import BACKBONE, LAYER, RANDOM_SHA256, picture, recipe_of
 

@@ -1,0 +1,1 @@
+"""Generators in the format ONNX, which runs without PyTorch: written, and compared with the original."""
