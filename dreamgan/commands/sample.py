@@ -37,7 +37,7 @@ def sample(
 
     Example: dreamgan sample holiday/ --style all --strength 0.5,1,1.5 --out dreams
 
-    Example: dreamgan sample photo.jpg --blend "inception=0.5,vgg=0.5" --generator runs/pix2pix/generator
+    Example: dreamgan sample photo.jpg --blend "inception=0.5,petals=0.5"
 
     To see the styles of a generator, ask for one that it does not have, as in --style help: the error lists them.
 
@@ -49,7 +49,7 @@ def sample(
             first.
         strength: 0 gives the photo, 1 the whole dream, up to 1.5 a bolder one. Several with commas, as in 0.5,1,1.5,
             are written as <stem>-<strength>.png.
-        blend: In place of a style, several with their weights, as in inception=0.5,vgg=0.5; what counts is their
+        blend: In place of a style, several with their weights, as in inception=0.5,petals=0.5; what counts is their
             proportion.
         out: Folder for the dreams, <stem>.png each.
         max_side: Photos with a longer side are shrunk to it, in pixels; 0 keeps their size.
@@ -178,7 +178,7 @@ def parse_strengths(text: str) -> list[float]:
 
 
 def parse_blend(text: str) -> dict[str, float]:
-    """Read ``inception=0.5,vgg=0.5``; whether there are such styles, and such weights, is for the generator to say.
+    """Read ``inception=0.5,petals=0.5``; whether there are such styles, and such weights, is for the generator to say.
 
     Raises:
         UserError: If it is not of that form, or a style comes twice.
