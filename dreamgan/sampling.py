@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dreamgan import __version__
@@ -110,7 +110,8 @@ def save_generator(
         state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     _check_finite(state, "the generator cannot be exported")
     with whole_file(folder / WEIGHTS_NAME) as temporary:
-        save_file(state, temporary, metadata={"format": "pt"})
+        # Not save_file, which lets nobody but the writer read the file.
+        temporary.write_bytes(save(state, metadata={"format": "pt"}))
     write_text(folder / CARD_NAME, card)
     write_text(folder / CONFIG_NAME, config_text)  # last: with it the export is complete
 

@@ -69,9 +69,9 @@ def result_text(result: Result) -> str:
         ),
         (
             f"KID x 1000 ({network}, {SUBSETS} subsets of {SUBSET})",
-            number(1000 * m.kid_floor),
-            with_spread(1000 * m.kid, 1000 * m.kid_std),
-            number(1000 * m.kid_ceiling),
+            _three_digits(1000 * m.kid_floor),
+            _three_digits(1000 * m.kid) + (f" +- {1000 * m.kid_std:.3g}" if math.isfinite(m.kid_std) else ""),
+            _three_digits(1000 * m.kid_ceiling),
         ),
     ]
     lines = [f"{result.group.title}: {m.n} pairs", "", markdown(rows)]
@@ -110,7 +110,7 @@ def cheats_text(measured: Sequence[tuple[str, Measures, Spread]]) -> str:
                 number(m.over_wrong_photo, 3),
                 number(m.universal_share, 3),
                 number(steps.mean, 1),
-                number(1000 * m.kid),
+                _three_digits(1000 * m.kid),
             )
         )
     return markdown(rows)
@@ -126,6 +126,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 def number(value: float, decimals: int = 2) -> str:
     """A figure, - where there is none."""
     return f"{value:.{decimals}f}" if math.isfinite(value) else "-"
+
+
+def _three_digits(value: float) -> str:
+    """A figure of any size, as the kernel of features that are not of about 1 gives it."""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
 def with_spread(mean: float, std: float, decimals: int = 2) -> str:

@@ -122,6 +122,8 @@ def _data(styles: Styles) -> str:
     classes = sorted({label for facts in styles.values() for label in facts["labels"] if label})
     shown = ", ".join(classes[:_MOST_CLASSES]) + (" and others" if len(classes) > _MOST_CLASSES else "")
     named = f"of {len(classes)} classes ({shown})" if classes else "without classes"
+    if classes and any("" in facts["labels"] for facts in styles.values()):
+        named += ", and photos of many things without a class"
     return (
         f"Photos of public research sets, {named}, scaled and cropped to {_listed(styles, 'size_px')} px, each with "
         "its direct dreams. No photo is in this package. `config.json` lists the classes."

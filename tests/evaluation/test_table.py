@@ -33,12 +33,16 @@ def cells(text: str) -> dict[str, list[str]]:
     return {line[0].strip(): [cell.strip() for cell in line[1:]] for line in lines}
 
 
-def shown(name: str, decimals: int = 2, times: float = 1) -> str:
-    return f"{times * VALUES[name]:.{decimals}f}"
+def shown(name: str, decimals: int = 2) -> str:
+    return f"{VALUES[name]:.{decimals}f}"
 
 
-def both(name: str, decimals: int = 2, times: float = 1) -> str:
-    return f"{shown(name, decimals, times)} +- {shown(f'{name}_std', decimals, times)}"
+def both(name: str, decimals: int = 2) -> str:
+    return f"{shown(name, decimals)} +- {shown(f'{name}_std', decimals)}"
+
+
+def digits(name: str) -> str:
+    return f"{1000 * VALUES[name]:.3g}"
 
 
 def test_floor_and_ceiling_stand_beside_each_figure() -> None:
@@ -60,7 +64,7 @@ def test_floor_and_ceiling_stand_beside_each_figure() -> None:
         "", shown("universal_share", 3), shown("dream_universal_share", 3)
     ]  # fmt: skip
     assert table[f"KID x 1000 (squeezenet1_1 {LAYER}, 100 subsets of 50)"] == [
-        shown("kid_floor", times=1000), both("kid", times=1000), shown("kid_ceiling", times=1000)
+        digits("kid_floor"), f"{digits('kid')} +- {digits('kid_std')}", digits("kid_ceiling")
     ]  # fmt: skip
     control = VALUES["ceiling_cosine"] - VALUES["second_over_wrong_photo"]
     assert table[f"wrong-photo cosine ({shown('over_wrong_photo', 3)} below one pass's)"] == [
@@ -100,7 +104,7 @@ def test_a_row_has_the_figures_and_null_for_what_is_missing() -> None:
 def test_cheats_have_a_line_each() -> None:
     table = cells(cheats_text([("one pass", MEASURES, Spread(3, 1)), ("dots", MEASURES, MISSING)]))
     assert table["dots"][0] == shown("dream_gain")
-    assert table["one pass"][-2:] == ["3.0", shown("kid", times=1000)]
+    assert table["one pass"][-2:] == ["3.0", digits("kid")]
     assert table["dots"][-2] == "-"
     assert len(table["dots"]) == len(table["what"])
 
