@@ -369,3 +369,9 @@ def _numbers(unit: Path, table: pa.Table, labels: Sequence[str]) -> pa.Array:
     if unknown:
         raise ValueError(f"{unit} has the label {unknown[0]!r}, not one of {', '.join(labels)}")
     return pa.array([number_of[name] for name in names], pa.int64())
+
+
+def classes(rows: Any) -> list[str]:
+    """The class of each pair as text, "" without one."""
+    names = getattr(rows.features["label"], "names", None)
+    return [names[label] if names and isinstance(label, int) else label or "" for label in rows["label"][:]]

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from dreamgan.data.guides import read_guides
-from dreamgan.data.pairs import has_split, load_pairs
+from dreamgan.data.pairs import classes, has_split, load_pairs
 from dreamgan.errors import UserError
 
 # What must be the same of all pairs of a style.
@@ -63,7 +63,7 @@ def find_styles(datasets: Sequence[str], wanted: Sequence[str] = ()) -> list[Sty
     found: dict[str, Style] = {}
     for dataset in datasets:
         rows = load_pairs(dataset, "train")
-        labels = _labels(rows)
+        labels = classes(rows)
         of: dict[str, list[int]] = {}
         for row, name in enumerate(rows["recipe"][:]):
             of.setdefault(name, []).append(row)
@@ -125,8 +125,3 @@ def _check_same(one: Style, other: Style, dataset: str) -> None:
             f"{dataset} and a dataset before it both hold a recipe {one.name!r}, but with another {differing[0]}; make "
             "one of them again under another name"
         )
-
-
-def _labels(rows: Any) -> list[str]:
-    names = getattr(rows.features["label"], "names", None)
-    return [names[label] if names and isinstance(label, int) else label or "" for label in rows["label"][:]]

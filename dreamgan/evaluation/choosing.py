@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dreamgan.data.pairs import SPLITS, has_split, load_pairs
+from dreamgan.data.pairs import SPLITS, classes, has_split, load_pairs
 from dreamgan.errors import UserError
-from dreamgan.evaluation.groups import Group, classes, groups_of, kinds_of, seen_or_not
+from dreamgan.evaluation.groups import Group, groups_of, kinds_of, seen_or_not
 from dreamgan.evaluation.matching import Styles, style_of, trained_strength
 from dreamgan.evaluation.pictures import COLUMNS
 

@@ -108,12 +108,6 @@ def evenly(places: Sequence[int], count: int | None) -> list[int]:
     return [places[k * len(places) // count] for k in range(count)]
 
 
-def classes(rows: Any) -> list[str]:
-    """The class of each pair as text, "" without one."""
-    names = getattr(rows.features["label"], "names", None)
-    return [names[label] if names and isinstance(label, int) else label or "" for label in rows["label"][:]]
-
-
 def seen_or_not(labels: Sequence[str], trained: Collection[str]) -> list[str | None]:
     """``SEEN`` for classes that were trained on, else ``UNSEEN``; "" is the class of photos without one."""
     return [SEEN if label in trained else UNSEEN for label in labels]

@@ -28,7 +28,6 @@ _SCALES: dict[str, tuple[float, ...]] = {
     "squeezenet1_1": (22.0, 42.0, 40.0, 15.0),
 }
 STRIDE_PX = 16
-SMALLEST_PX = 32  # two places at the deepest stride: with one there is nothing to reflect
 LEAK = 0.2
 # Far beyond any use; a number that somebody mistyped is refused before it asks for all memory.
 MOST_CHANNELS = MOST_STYLES = 1024

@@ -2,7 +2,8 @@ from typing import Any
 
 import datasets
 
-from dreamgan.evaluation.groups import SEEN, UNSEEN, classes, evenly, groups_of, kinds_of, seen_or_not
+from dreamgan.data.pairs import classes
+from dreamgan.evaluation.groups import SEEN, UNSEEN, evenly, groups_of, kinds_of, seen_or_not
 
 
 def table(*rows: tuple[str, float, int | None]) -> Any:
