@@ -48,19 +48,21 @@ class RandomView:
     sigma: float
 
     @classmethod
-    def draw(cls, least_share: float = 0.75) -> RandomView:
-        """Draw from torch's global stream: crop, scale 0.8-1.25, blur half of the time.
+    def draw(cls, chance: float = 1.0) -> RandomView:
+        """Draw from torch's global stream: crop 0.75-1, scale 0.8-1.25, blur half of the time.
 
         Args:
-            least_share: A crop keeps from this to the whole of a side, in (0, 1].
+            chance: That it is a view at all, in [0, 1]; else it leaves pictures as they are.
         """
-        top, left, share, factor, coin, sigma = torch.rand(6).tolist()
+        top, left, share, factor, blur, sigma, any_view = torch.rand(7).tolist()
+        if any_view >= chance:
+            return cls(top=0, left=0, share=1, factor=1, sigma=0)
         return cls(
             top,
             left,
-            least_share + (1 - least_share) * share,
+            0.75 + 0.25 * share,
             0.8 * (1.25 / 0.8) ** factor,
-            0.3 + 0.7 * sigma if coin < 0.5 else 0.0,
+            0.3 + 0.7 * sigma if blur < 0.5 else 0.0,
         )
 
     def __call__(self, images: Tensor) -> Tensor:

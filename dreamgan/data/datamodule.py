@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from dreamgan.data.draws import Draw, StyleSampler
+from dreamgan.data.draws import Draw, Part, StyleSampler
 from dreamgan.data.pictures import PairPictures, Sample
 from dreamgan.data.styles import Style, StyleRows, find_styles, rows_of
 from dreamgan.errors import UserError
@@ -28,6 +28,7 @@ class StylePictures(Dataset[Sample]):
             UserError: as `PairPictures`; or the pictures of two datasets differ in size.
         """
         self._number = number
+        self.sizes = {part.dataset: len(part.rows) for part in parts}
         self._parts = [PairPictures(part.rows, columns, cache_mib // len(parts)) for part in parts]
         self._strengths = [strength for part in parts for strength in part.strengths]
         self._places = [(part, row) for part, pictures in enumerate(self._parts) for row in range(len(pictures))]
@@ -85,6 +86,7 @@ class DreamPairs(LightningDataModule):
         self,
         dataset: str,
         recipe: str | None = None,
+        shares: str | None = None,
         batch_size: int = 8,
         crop_px: int | None = None,
         val_pairs: int = 64,
@@ -99,6 +101,8 @@ class DreamPairs(LightningDataModule):
             dataset: folder of a dream dataset, or the name of one on the Hugging Face hub; several with commas. Each of
                 their recipes is a style to learn, at all of its strengths.
             recipe: which of the recipes to learn, with commas. Default: all.
+            shares: how much of each dataset an epoch takes, above 0 and at most 1, one number per dataset with commas;
+                other pairs in each epoch. For what is less important or dearer to train on. Default: everything.
             batch_size: pairs per batch and process; a batch is of one style.
             crop_px: train on squares of this side, cut out of photo and dream alike, at another place every time.
                 Default: whole pictures.
@@ -110,7 +114,7 @@ class DreamPairs(LightningDataModule):
                 MiB; what does not fit is decoded each time.
 
         Raises:
-            UserError: a number out of range.
+            UserError: a number out of range, or not as many shares as datasets.
         """
         super().__init__()
         for name, value, least in (
@@ -125,6 +129,7 @@ class DreamPairs(LightningDataModule):
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         self.dataset = dataset
         self.recipe = recipe
+        self.shares = _shares(shares, _names(dataset))
         self.batch_size = batch_size
         self.crop_px = crop_px
         self.val_pairs = val_pairs
@@ -184,7 +189,10 @@ class DreamPairs(LightningDataModule):
             raise RuntimeError("call setup('fit') before train_dataloader()")
         trainer = self.trainer
         sampler = StyleSampler(
-            [len(pictures) for pictures in self.train_pairs.styles],
+            [
+                [Part(rows, self.shares[dataset]) for dataset, rows in pictures.sizes.items()]
+                for pictures in self.train_pairs.styles
+            ],
             self.batch_size,
             flip=self.flip,
             seed=self.seed,
@@ -233,3 +241,18 @@ class DreamPairs(LightningDataModule):
 
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _shares(text: str | None, datasets: list[str]) -> dict[str, float]:
+    """Dataset to the share of it that an epoch takes."""
+    if text is None:
+        return dict.fromkeys(datasets, 1.0)
+    try:
+        shares = [float(share) for share in _names(text)]
+    except ValueError:
+        shares = []
+    if len(shares) != len(datasets) or not all(0 < share <= 1 for share in shares):
+        raise UserError(
+            f"shares is {text!r}; it must be one number above 0 and at most 1 for each of the {len(datasets)} datasets"
+        )
+    return dict(zip(datasets, shares, strict=True))

@@ -27,6 +27,18 @@ class Draw(NamedTuple):
     left: float
 
 
+class Part(NamedTuple):
+    """The pairs of a style that come from one dataset.
+
+    Attributes:
+        rows: How many they are, at least 1.
+        share: How much of them an epoch takes, above 0 and at most 1; others in each epoch.
+    """
+
+    rows: int
+    share: float = 1.0
+
+
 class StyleSampler(Sampler[Draw]):
     """Deals out batches of one style each, in random order; a resumed run sees what the first one saw.
 
@@ -35,7 +47,7 @@ class StyleSampler(Sampler[Draw]):
     the same global batch.
 
     Args:
-        rows: How many pairs each style has, at least 1.
+        styles: What each style's pairs are made up of; a pair is counted through its parts.
         batch_size: Of each process.
         flip: Mirror half of the pairs.
         seed: Of everything.
@@ -44,9 +56,16 @@ class StyleSampler(Sampler[Draw]):
     """
 
     def __init__(
-        self, rows: Sequence[int], batch_size: int, *, flip: bool, seed: int, processes: int = 1, rank: int = 0
+        self,
+        styles: Sequence[Sequence[Part]],
+        batch_size: int,
+        *,
+        flip: bool,
+        seed: int,
+        processes: int = 1,
+        rank: int = 0,
     ) -> None:
-        self._rows, self._batch, self._flip = tuple(rows), batch_size, flip
+        self._styles, self._batch, self._flip = tuple(styles), batch_size, flip
         self._seed, self._processes, self._rank = seed, processes, rank
         self._epoch = 0
 
@@ -56,16 +75,16 @@ class StyleSampler(Sampler[Draw]):
 
     def __len__(self) -> int:
         """Count this process's pairs of an epoch."""
-        return sum(self._batches(rows) for rows in self._rows) * self._batch
+        return sum(self._batches(parts) for parts in self._styles) * self._batch
 
     def __iter__(self) -> Iterator[Draw]:
         """Yield the draws, batch by batch."""
         random = np.random.default_rng([self._seed, self._epoch])
         whole = self._batch * self._processes
         batches: list[list[Draw]] = []
-        for style, rows in enumerate(self._rows):
+        for style, parts in enumerate(self._styles):
             # Of few pairs one batch is made all the same, some of them twice.
-            order = np.resize(random.permutation(rows), self._batches(rows) * whole)
+            order = np.resize(random.permutation(_taken(parts, random)), self._batches(parts) * whole)
             flips, places = random.random(len(order)) < 0.5, random.random((len(order), 2))
             draws = [
                 Draw(style, int(row), self._flip and bool(flip), float(top), float(left))
@@ -76,6 +95,17 @@ class StyleSampler(Sampler[Draw]):
         for number in random.permutation(len(batches)):
             yield from batches[number][own]
 
-    def _batches(self, rows: int) -> int:
-        """Full global batches of so many pairs, at least one."""
-        return max(1, rows // (self._batch * self._processes))
+    def _batches(self, parts: Sequence[Part]) -> int:
+        """Full global batches of an epoch's pairs, at least one."""
+        return max(1, sum(map(_count, parts)) // (self._batch * self._processes))
+
+
+def _count(part: Part) -> int:
+    return max(1, round(part.rows * part.share))
+
+
+def _taken(parts: Sequence[Part], random: np.random.Generator) -> np.ndarray:
+    """The pairs of a style that an epoch takes, by number."""
+    starts = np.cumsum([0, *(part.rows for part in parts)])
+    own = [start + random.permutation(part.rows)[: _count(part)] for start, part in zip(starts, parts, strict=False)]
+    return np.concatenate(own)

@@ -29,6 +29,22 @@ SMALLEST_CROP = 0.35  # of the shorter side: below that a crop shows texture rat
 CANDIDATES_PER_CROP = 24
 
 
+def photo_file(name: str) -> Path:
+    """Where a sample photograph is.
+
+    Args:
+        name: one of `SAMPLE_PHOTOS`.
+
+    Raises:
+        UserError: its package or the file is missing.
+    """
+    package, inside = SAMPLE_PHOTOS[name]
+    path = _package_folder(package) / inside
+    if not path.is_file():
+        raise UserError(f'sample photograph {path} is missing; pip install --force-reinstall "dreamgan[samples]"')
+    return path
+
+
 def sample_crops(size_px: int, crops: int, seed: int) -> PhotoSet:
     """Cut the sample photographs into crops; a crop's class and source are its photograph.
 
@@ -41,10 +57,8 @@ def sample_crops(size_px: int, crops: int, seed: int) -> PhotoSet:
         UserError: a package or one of its files is missing.
     """
     photos: list[Photo] = []
-    for name, (package, inside) in SAMPLE_PHOTOS.items():
-        path = _package_folder(package) / inside
-        if not path.is_file():
-            raise UserError(f'sample photograph {path} is missing; pip install --force-reinstall "dreamgan[samples]"')
+    for name in SAMPLE_PHOTOS:
+        path = photo_file(name)
         with Image.open(path) as picture:  # reads the header only
             width, height = picture.size
         for number, box in enumerate(_crop_boxes(name, width, height, size_px, crops, seed)):

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dreamgan.backbones.files import named_files
 from dreamgan.data.styles import Style
-from dreamgan.dream import parse_layers
+from dreamgan.dream import DreamRecipe, parse_layers
 from dreamgan.dream.shifts import stream
 from dreamgan.errors import UserError
 from dreamgan.lit.lesson import Lesson
@@ -60,7 +60,7 @@ def _check_ranges(values: Mapping[str, Any]) -> None:
         check(name, 0 <= values[name] < 1, "it must be at least 0 and below 1")
     check("betas", all(0 <= beta < 1 for beta in values["betas"]), "each must be at least 0 and below 1")
     check("adversarial_from", 0 <= values["adversarial_from"] <= 1, "it must be from 0 to 1")
-    check("view_share", 0 < values["view_share"] <= 1, "it must be above 0 and at most 1")
+    check("view_chance", 0 <= values["view_chance"] <= 1, "it must be from 0 to 1")
     if values["feature_layers"] is not None:
         weights_of_layers = [weight for _, weight in parse_layers(values["feature_layers"])]
         check("feature_layers", all(0 <= w < math.inf for w in weights_of_layers), "no weight may be below 0")
@@ -110,7 +110,8 @@ class Pix2Pix(LightningModule):
             the backbone.
         objective_weight: Two-sided match of the log objective of the whole picture.
         local_weight: The same at every location.
-        view_share: Smallest share of a side that a view of the feature loss keeps; smaller is faster.
+        view_chance: Share of the steps that compare the pictures through a random crop, scale and blur; in the
+            others the features are matched place by place as the dream has them.
         adversarial_weight: Conditional PatchGAN, hinge loss.
         adversarial_from: Share of the training after which the discriminator joins; 1 leaves it out.
         discriminator_width: Channels of its first layer.
@@ -140,7 +141,7 @@ class Pix2Pix(LightningModule):
         feature_layers: str | None = None,
         objective_weight: float = 0.08,
         local_weight: float = 0.05,
-        view_share: float = 0.75,
+        view_chance: float = 1.0,
         adversarial_weight: float = 0.012,
         adversarial_from: float = 0.42,
         discriminator_width: int = 48,
@@ -220,6 +221,13 @@ class Pix2Pix(LightningModule):
                 f"is of the styles {', '.join(learnt)}, the datasets hold {', '.join(names)}; give the same "
                 "--data.dataset and --data.recipe"
             )
+        for name, recipe in checkpoint.get("recipes", {}).items():
+            here = self._recipes()[name]
+            if recipe != here:
+                return (
+                    f"learnt the style {name!r} from other dreams: of {_objective(recipe)}, the dataset's are of "
+                    f"{_objective(here)}, or differ in a detail; give the dataset it was trained on"
+                )
         found, wanted = checkpoint["state_dict"], self.state_dict()
         for said, missing in (
             ("lacks", [name for name in wanted if name not in found]),
@@ -231,9 +239,13 @@ class Pix2Pix(LightningModule):
                 return f"is not of this model: it {said} {missing[0]}{more}"
         return None
 
+    def _recipes(self) -> dict[str, str]:
+        return {style.name: style.facts["recipe_json"] for style in self.styles}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the styles and the last measures: a run that is resumed after its last validation exports them too."""
         checkpoint["styles"] = [style.name for style in self.styles]
+        checkpoint["recipes"] = self._recipes()
         checkpoint["measures"] = {name: dataclasses.asdict(measures) for name, measures in self.measures.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -374,7 +386,7 @@ class Pix2Pix(LightningModule):
     def _terms(self, number: int, dreams: Tensor, generated: Tensor) -> dict[str, Tensor]:
         """The weighted terms of the generator's loss, without the adversarial one."""
         weights = self.hparams
-        terms = self.lessons[number](generated, dreams, RandomView.draw(weights["view_share"]))
+        terms = self.lessons[number](generated, dreams, RandomView.draw(weights["view_chance"]))
         return {
             "l1": weights["l1_weight"] * l1(generated, dreams),
             "low_pass_l1": weights["low_pass_weight"] * low_pass_l1(generated, dreams),
@@ -436,6 +448,10 @@ class Pix2Pix(LightningModule):
 def _text(value: Any) -> str:
     """A hyper-parameter as it is written in a flag; a tuple may have become a list on its way through a file."""
     return str(list(value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _objective(recipe_json: str) -> str:
+    return str(DreamRecipe.from_json(recipe_json).objective)
 
 
 def _shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> bool:

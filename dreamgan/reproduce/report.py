@@ -22,8 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamgan.backbones.features import Extractor
-from dreamgan.data.photos import FileCrop
-from dreamgan.data.sources import find_photos
+from dreamgan.data.samples import photo_file
 from dreamgan.dream import DreamRecipe, DreamResult, DreamStep, dream, score
 from dreamgan.errors import UserError
 from dreamgan.files import whole_file, write_text
@@ -77,9 +76,7 @@ def sample_photos(*names: str) -> tuple[Path, ...]:
         UserError: If a package that carries them is missing.
         KeyError: If there is no photograph of that name.
     """
-    found = find_photos("samples", size_px=MIN_SIDE_PX, crops=1).photos
-    files = {photo.source_id: photo.where.path for photo in found if isinstance(photo.where, FileCrop)}
-    return tuple(files[name] for name in names)
+    return tuple(photo_file(name) for name in names)
 
 
 def load_photos(files: Sequence[Path], max_side: int) -> dict[str, Tensor]:

@@ -209,6 +209,19 @@ def test_several_datasets_of_one_style(tmp_path: Path) -> None:
         ready(f"{one},{small}")
 
 
+def test_an_epoch_takes_a_share_of_each_dataset(tmp_path: Path) -> None:
+    one = build(tmp_path / "one", [pair(number) for number in range(8)], [])
+    two = build(tmp_path / "two", [pair(number, recipe="fur") for number in range(8, 16)], [])
+    more = build(tmp_path / "more", [pair(number, strength=0.5) for number in range(16, 24)], [])
+    module = ready(f"{one},{two},{more}", shares="1, 0.5,0.25", batch_size=1)
+    drawn = [numbers(batch)[0][0] for batch in module.train_dataloader()]
+    assert sorted(sum(number // 8 == dataset for number in drawn) for dataset in range(3)) == [2, 4, 8]
+    assert sum(number < 8 for number in drawn) == 8
+    for shares in ("1,0.5", "1,0.5,0", "1,1,1.5", "1,1,x", "1,1,nan"):
+        with pytest.raises(UserError, match="for each of the 3 datasets"):
+            DreamPairs(f"{one},{two},{more}", shares=shares)
+
+
 def test_styles_may_differ_in_size(tmp_path: Path) -> None:
     one = build(tmp_path / "one", [pair(0), pair(1)], [])
     two = build(tmp_path / "two", [pair(number, side=40, recipe="fur") for number in (2, 3)], [])

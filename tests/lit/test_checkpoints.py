@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ def test_a_model_loads_only_a_checkpoint_that_fits(dataset: Path, whole_run: Pat
     del content["state_dict"]["extra.weight"]
     content["state_dict"]["generator.head.weight"] = torch.zeros(1)
     with pytest.raises(UserError, match=r"other shapes of generator\.head\.weight"):
+        model.on_load_checkpoint(content)
+
+
+def test_a_checkpoint_of_another_recipe_by_the_same_name(dataset: Path, whole_run: Path) -> None:
+    content = checkpoint(whole_run)
+    model = smoke_model()
+    model.prepare(DreamPairs(str(dataset)).styles())
+    recipe = json.loads(content["recipes"]["distillable"])
+    assert recipe["smoothing_sigma"] != 3
+    content["recipes"] = {"distillable": json.dumps(recipe | {"smoothing_sigma": 3.0})}
+    with pytest.raises(UserError, match=r"learnt the style 'distillable' from other dreams: of l2\(features\.9\)"):
         model.on_load_checkpoint(content)
 
 

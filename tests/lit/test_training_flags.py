@@ -64,7 +64,7 @@ def test_a_config_with_a_mistake(
         (["--model.lr_d", "0"], "lr_d is 0.0; it must be above 0"),
         (["--model.discriminator_width", "0"], "discriminator_width is 0; it must be at least 1"),
         (["--model.widths", "[4, 0, 8, 8, 8]"], "widths is [4, 0, 8, 8, 8]; each must be at least 1"),
-        (["--model.view_share", "0"], "view_share is 0.0; it must be above 0 and at most 1"),
+        (["--model.view_chance", "1.5"], "view_chance is 1.5; it must be from 0 to 1"),
         (["--model.clip", "0"], "clip is 0.0; it must be above 0"),
         (["--model.backbone_weights", "vgg16="], "--model.backbone_weights: 'vgg16=' is not NETWORK=FILE"),
         (["--data.crop_px", "16"], "crop_px is 16; it must be at least 32"),
