@@ -275,7 +275,7 @@ def test_the_shipped_generator_is_small(shipped: Path) -> None:
 
 
 def test_the_shipped_generator_has_its_styles(shipped: Path) -> None:
-    assert set(load_generator(shipped).styles) == {"inception", "petals", "squeezenet"}
+    assert set(load_generator(shipped).styles) == {"inception", "petals", "squeezenet", "vgg"}
 
 
 def test_the_card_of_the_shipped_generator_is_about_it(shipped: Path) -> None:
