@@ -7,7 +7,7 @@ from jsonargparse import ArgumentError
 from dreamgan.cli import flag_error
 from dreamgan.commands.flags import flags_parser
 from dreamgan.errors import UserError
-from dreamgan.generators.showcase import draw_showcase
+from dreamgan.evaluation.showcase import draw_showcase
 
 
 def main(args: list[str]) -> int:

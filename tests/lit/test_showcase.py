@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dreamgan.errors import UserError
-from dreamgan.generators.showcase import PHOTOS, draw_showcase
+from dreamgan.evaluation.showcase import PHOTOS, draw_showcase
 
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
