@@ -15,7 +15,7 @@ usage: dreamgan COMMAND ...
   dream          dream a photo or a folder of photos directly
   dataset        dream a set of photos into a dataset of (photo, dream) pairs
   train          train a generator on such a dataset (Lightning's command line: fit, validate ...)
-  sample         dream photos in one pass of a trained generator
+  sample         dream photos, or from noise, in one pass of a trained generator
   evaluate       measure a trained generator against the direct dreams of a dataset
   export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
   quickstart     all of it on sample photos and small defaults, in some minutes
@@ -49,7 +49,7 @@ def _train(args: list[str]) -> None:
 def _sample(args: list[str]) -> None:
     from dreamgan.commands.sample import sample
 
-    _call("sample", sample, args)
+    _call("sample", sample, args, positional=["photos"])
 
 
 def _evaluate(args: list[str]) -> None:
@@ -116,11 +116,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-def _call(command: str, function: Callable[..., None], args: list[str]) -> None:
+def _call(command: str, function: Callable[..., None], args: list[str], positional: Sequence[str] = ()) -> None:
     """Parse the flags of a typed function, which its docstring describes, and call it."""
     from dreamgan.commands.flags import flags_parser
 
-    parsed = flags_parser(f"dreamgan {command}", function).parse_args(args)
+    parsed = flags_parser(f"dreamgan {command}", function, positional).parse_args(args)
     function(**{name: parsed[name] for name in inspect.signature(function).parameters})
 
 

@@ -1,4 +1,4 @@
-"""Losses of the image-to-image GAN, one function per term; every one is a mean over the batch.
+"""Losses of the GANs, one function per term; every one is a mean over the batch.
 
 All are computed in float32 at least, whatever precision the networks ran in, and picture by picture, so that a batch
 that is shared out over processes gives the same.
@@ -6,11 +6,13 @@ that is shared out over processes gives the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_Pair = Callable[[Tensor, Tensor], Tensor]
 
 
 def l1(generated: Tensor, dreams: Tensor) -> Tensor:
@@ -115,6 +117,81 @@ def hinge_generator(fake: Tensor) -> Tensor:
         ().
     """
     return -_wide(fake).mean()
+
+
+def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Logistic loss of the discriminator: cross-entropy of "real" and "fake".
+
+    Source: Goodfellow et al. 2014.
+
+    Args:
+        real: Logits of the real pictures, any shape.
+        fake: Logits of the generated pictures, any shape.
+
+    Returns:
+        (), at least 0.
+    """
+    return F.softplus(-_wide(real)).mean() + F.softplus(_wide(fake)).mean()
+
+
+def logistic_generator(fake: Tensor) -> Tensor:
+    """Non-saturating logistic loss of the generator: cross-entropy of "real" for what it makes.
+
+    Source: Goodfellow et al. 2014, the heuristic loss.
+
+    Args:
+        fake: Logits of the generated pictures, any shape.
+
+    Returns:
+        (), at least 0.
+    """
+    return F.softplus(-_wide(fake)).mean()
+
+
+def relativistic(better: Tensor, worse: Tensor) -> Tensor:
+    """Relativistic pairing loss: each picture shall be judged better than its partner.
+
+    It is the discriminator's loss of (real, fake) and the generator's of (fake, real).
+
+    Source: Jolicoeur-Martineau 2019; as in Huang et al. 2024 (R3GAN).
+
+    Args:
+        better: Logits, (B,) or any shape.
+        worse: The same of the partners.
+
+    Returns:
+        (), at least 0.
+    """
+    return F.softplus(_wide(worse) - _wide(better)).mean()
+
+
+def penalised(judge: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of pictures, and the penalty of their gradient: R1 of real pictures, R2 of generated ones.
+
+    Float32 at least and without autocast: the square of a gradient soon leaves the range of the short types.
+
+    Source: Mescheder et al. 2018.
+
+    Args:
+        judge: The discriminator; (B, 3, H, W) to (B,).
+        pictures: (B, 3, H, W); no gradient goes back to where they came from.
+
+    Returns:
+        Logits, (B,), and |gradient|² / 2 in the mean over the pictures, (), through which the judge can be trained.
+    """
+    with torch.autocast(pictures.device.type, enabled=False):
+        pictures = _wide(pictures.detach()).requires_grad_(True)
+        logits = judge(pictures)
+        (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+    return logits, gradient.square().flatten(1).sum(dim=1).mean() / 2
+
+
+# Losses of the discriminator and of the generator, each of the logits of real and of generated pictures.
+ADVERSARIAL: Mapping[str, tuple[_Pair, _Pair]] = {
+    "logistic": (logistic_discriminator, lambda real, fake: logistic_generator(fake)),
+    "hinge": (hinge_discriminator, lambda real, fake: hinge_generator(fake)),
+    "relativistic": (relativistic, lambda real, fake: relativistic(fake, real)),
+}
 
 
 def _wide(values: Tensor) -> Tensor:

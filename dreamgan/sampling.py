@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dreamgan import __version__
 from dreamgan.errors import UserError
-from dreamgan.files import whole_file, write_text
+from dreamgan.exports import (
+    CONFIG_NAME as CONFIG_NAME,  # others know it from here
+)
+from dreamgan.exports import (
+    NOISE_FORMAT,
+    WEIGHTS_NAME,
+    blend_weights,
+    check_finite,
+    network_shape,
+    reading_export,
+    write_export,
+)
 from dreamgan.images import MIN_SIDE_PX, check_images
 from dreamgan.networks.tiles import TILE_PX, dream_in_tiles
 from dreamgan.networks.translator import Translator, TranslatorConfig
@@ -26,7 +33,6 @@ from dreamgan.networks.translator import Translator, TranslatorConfig
 FORMAT = "dreamgan-translator-2"
 OLD_FORMAT = "dreamgan-translator-1"  # of one style at one strength
 MOST_STRENGTH = 1.5
-WEIGHTS_NAME, CONFIG_NAME, CARD_NAME = "model.safetensors", "config.json", "README.md"
 
 
 @dataclass(frozen=True)
@@ -57,21 +63,8 @@ class Generator:
         Raises:
             UserError: If there is no such style, or the weights are not as described.
         """
-        blend = {next(iter(self.styles)): 1.0} if style is None else {style: 1.0} if isinstance(style, str) else style
-        for name, weight in blend.items():
-            if name not in self.styles:
-                raise UserError(f"the generator knows no style {name!r}; {self._nearest(name)}")
-            if not (math.isfinite(weight) and weight >= 0):
-                raise UserError(f"the weight of style {name!r} is {weight}; it must be a number of at least 0")
-        total = sum(blend.values())
-        if not 0 < total < math.inf:
-            raise UserError(f"the weights of the styles add up to {total:g}; give at least one above 0, none enormous")
-        return torch.tensor([[blend.get(name, 0.0) / total for name in self.styles]], device=self.device)
-
-    def _nearest(self, name: str) -> str:
-        plain = {known.lower(): known for known in self.styles}
-        nearest = plain[get_close_matches(str(name).lower(), plain, n=1, cutoff=0.0)[0]]
-        return f"nearest: {nearest!r} (known: {', '.join(self.styles)})"
+        known = list(self.styles)
+        return blend_weights(known, known[0] if style is None else style, "style").to(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -103,17 +96,7 @@ def save_generator(
         "network": dataclasses.asdict(network.config),
         "styles": {name: dict(facts) for name, facts in styles.items()},
     }
-    # Before anything is written: a value that JSON does not know must not leave half an export behind.
-    config_text = json.dumps(config, indent=2) + "\n"
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    _check_finite(state, "the generator cannot be exported")
-    with whole_file(folder / WEIGHTS_NAME) as temporary:
-        # Not save_file, which lets nobody but the writer read the file.
-        temporary.write_bytes(save(state, metadata={"format": "pt"}))
-    write_text(folder / CARD_NAME, card)
-    write_text(folder / CONFIG_NAME, config_text)  # last: with it the export is complete
+    write_export(folder, config, network, card, half=half)
 
 
 def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Generator:
@@ -127,17 +110,9 @@ def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Ge
         UserError: If the folder does not hold a generator; the message says what is wrong.
     """
     folder = Path(folder)
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} holds no {name}; give the folder that training exported (…/generator)")
-    try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    with reading_export(folder) as config:
         _check_format(config)
-        shape = {**config["network"]}
-        # A default of today need not be what the generator was trained with.
-        lacking = [field.name for field in dataclasses.fields(TranslatorConfig) if field.name not in shape]
-        if lacking:
-            raise UserError(f"its network does not say its {lacking[0]}")
+        shape = network_shape(config, TranslatorConfig)
         shape["widths"] = tuple(shape["widths"])
         shape["residual_range"] = float(shape["residual_range"])
         styles = {str(name): dict(facts) for name, facts in {**config["styles"]}.items()}
@@ -145,10 +120,7 @@ def load_generator(folder: str | Path, device: str | torch.device = "cpu") -> Ge
             raise UserError(f"its network has {shape['styles']} styles, {len(styles)} are described")
         network = Translator(TranslatorConfig(**shape))
         network.load_state_dict(load_file(folder / WEIGHTS_NAME))
-        _check_finite(network.state_dict(), "train it again")
-    except (ValueError, LookupError, TypeError, ArithmeticError, OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} holds no generator that dreamgan can read: {reason}") from None
+        check_finite(network.state_dict(), "train it again")
     network.eval().requires_grad_(False).to(device)
     network.to(memory_format=torch.channels_last)
     return Generator(network, styles, folder)
@@ -158,14 +130,10 @@ def _check_format(config: Any) -> None:
     found = config.get("format") if isinstance(config, dict) else None
     if found == OLD_FORMAT:
         raise UserError(f"it is of the old format {found!r}, of a single style; train it again")
+    if found == NOISE_FORMAT:
+        raise UserError("it dreams from noise and takes no photos; use it with `dreamgan sample --generator`")
     if found != FORMAT:
         raise UserError(f"it is of format {found!r}; this version reads {FORMAT!r}")
-
-
-def _check_finite(state: Mapping[str, Tensor], way_out: str) -> None:
-    for name, tensor in state.items():
-        if not bool(tensor.isfinite().all()):
-            raise UserError(f"its weights {name!r} are not finite; {way_out}")
 
 
 def sample(

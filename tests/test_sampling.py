@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from dreamgan.devices import precision_context
 from dreamgan.errors import UserError
+from dreamgan.exports import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from dreamgan.networks.modulation import Modulation
 from dreamgan.networks.tiles import TILE_PX
 from dreamgan.networks.translator import EncoderName, Translator, TranslatorConfig
 from dreamgan.sampling import (
-    CARD_NAME,
-    CONFIG_NAME,
     FORMAT,
-    WEIGHTS_NAME,
     Generator,
     load_generator,
     sample,

@@ -111,7 +111,8 @@ def test_it_lies_in_the_package() -> None:
 def test_the_example_of_the_page_runs(
     tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8").partition("## In Python")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     styles: dict[str, dict[str, Any]] = {"inception": {}, "petals": {}}
     save_generator(tmp_path / "generator", copy.deepcopy(lively_translator()), styles, "")
     monkeypatch.setattr(generators, "SHIPPED", tmp_path / "generator")

@@ -36,7 +36,7 @@ def export_onnx(
     from pathlib import Path
 
     from dreamgan.commands.flags import out_folder
-    from dreamgan.commands.sample import parse_blend
+    from dreamgan.commands.variants import parse_blend
     from dreamgan.errors import UserError
     from dreamgan.exporting.graph import as_onnx, need
     from dreamgan.exporting.runtime import SHAPES, largest_difference

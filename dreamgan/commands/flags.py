@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -24,13 +24,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return text if plain else f"{text} (default: %(default)s)"
 
 
-def flags_parser(prog: str, function: Callable[..., None]) -> ArgumentParser:
+def flags_parser(prog: str, function: Callable[..., None], positional: Collection[str] = ()) -> ArgumentParser:
     """A parser whose flags are the parameters of a function.
 
     Args:
         prog: What the help calls the program.
         function: Annotated, with a Google docstring that describes every parameter. A parameter without a default
             becomes positional.
+        positional: Names of parameters that are so, too, though they may be left out.
 
     Returns:
         A parser that raises ``jsonargparse.ArgumentError`` rather than end the program.
@@ -48,10 +49,11 @@ def flags_parser(prog: str, function: Callable[..., None]) -> ArgumentParser:
     texts = {parameter.arg_name: parameter.description for parameter in parse_from_object(function).params}
     for name, parameter in inspect.signature(function).parameters.items():
         help_text = " ".join((texts[name] or "").split()).replace("%", "%%")
-        if parameter.default is inspect.Parameter.empty:
-            parser.add_argument(
-                name, type=kinds[name], metavar="PHOTO_OR_FOLDER" if name == "photos" else name.upper(), help=help_text
-            )
+        required = parameter.default is inspect.Parameter.empty
+        if required or name in positional:
+            metavar = "PHOTO_OR_FOLDER" if name == "photos" else name.upper()
+            nargs = {} if required else {"nargs": "?", "default": parameter.default}
+            parser.add_argument(name, type=kinds[name], metavar=metavar, help=help_text, **nargs)
         elif kinds[name] is bool:
             parser.add_argument(f"--{name}", action=ActionYesNo, nargs="?", default=parameter.default, help=help_text)
         else:

@@ -29,6 +29,7 @@ from dreamgan.images import (
 
 # Photos wait for others of their size until so many pixels wait (three bytes each).
 MOST_WAITING_PIXELS = 64_000_000
+VERSION_KEY = "dreamgan:version"  # tells a picture of ours from others
 REJECTS, REJECTS_HEAD = "rejects.csv", ("photo", "reason")
 
 
@@ -142,8 +143,8 @@ def _is_our_list(rejects: Path) -> bool:
 
 def _is_ours(target: Path) -> bool:
     try:
-        with Image.open(target, formats=("PNG",)) as picture:
-            return "dreamgan:version" in picture.info
+        with Image.open(target, formats=("PNG", "GIF")) as picture:
+            return VERSION_KEY in picture.info or VERSION_KEY.encode() in picture.info.get("comment", b"")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 

@@ -1,37 +1,33 @@
-"""`dreamgan sample`: dream photos in one pass with a trained generator."""
+"""`dreamgan sample`: dreams in one pass of a trained generator, of photos or from noise."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
 from dreamgan.devices import Precision
 
-if TYPE_CHECKING:
-    from dreamgan.commands.pictures import Job
-    from dreamgan.sampling import Generator
-
-ALL = "all"
 LEAST_TILE_PX = 256  # smaller ones are nearly all margin
+STRENGTH, MAX_SIDE_PX, TILE_PX = 1.0, 2048, 1024
 
 
 def sample(
-    photos: str,
+    photos: str | None = None,
     generator: str | None = None,
     style: str | None = None,
-    strength: float | str = 1.0,
+    strength: float | str = STRENGTH,
     blend: str | None = None,
     out: str = "samples",
-    max_side: int = 2048,
-    tile: int = 1024,
+    max_side: int = MAX_SIDE_PX,
+    tile: int = TILE_PX,
     batch: int | None = None,
     device: str = "auto",
     precision: Precision = "32",
+    n: int | None = None,
+    seed: int | None = None,
+    truncation: float | None = None,
+    category: str | None = None,
+    interpolate: str | None = None,
+    frames: int | None = None,
 ) -> None:
-    """Dream a photo, or every photo of a folder, in one pass of a trained generator.
+    """Dream in one pass of a trained generator: photos, or pictures from noise where it takes no photos.
 
     Example: dreamgan sample photo.jpg --style inception
 
@@ -39,43 +35,53 @@ def sample(
 
     Example: dreamgan sample photo.jpg --blend "inception=0.5,petals=0.5"
 
+    Example: dreamgan sample --generator runs/dcgan/generator --n 64 --seed 0
+
+    Example: dreamgan sample --generator runs/dcgan/generator --interpolate 3,17
+
     To see the styles of a generator, ask for one that it does not have, as in --style help: the error lists them.
 
     Args:
-        photos: A picture, or a folder of pictures (sub-folders included), of any size from 32 px.
+        photos: A picture, or a folder of pictures (sub-folders included), of any size from 32 px. None for a
+            generator that dreams from noise.
         generator: Folder that training exported (model.safetensors and config.json). Default: the generator that
-            comes with the package.
-        style: Name of a style, or all: then every style is written, as <stem>-<style>.png. Default: the generator's
-            first.
-        strength: 0 gives the photo, 1 the whole dream, up to 1.5 a bolder one. Several with commas, as in 0.5,1,1.5,
-            are written as <stem>-<strength>.png.
+            comes with the package, which takes photos.
+        style: Name of a style, or, of photos, all: then every style is written, as <stem>-<style>.png. Default: the
+            generator's first.
+        strength: Photos only: 0 gives the photo, 1 the whole dream, up to 1.5 a bolder one. Several with commas, as
+            in 0.5,1,1.5, are written as <stem>-<strength>.png.
         blend: In place of a style, several with their weights, as in inception=0.5,petals=0.5; what counts is their
             proportion.
-        out: Folder for the dreams, <stem>.png each.
+        out: Folder for the dreams: <stem>.png each; from noise sample-<seed>.png each and grid.png.
         max_side: Photos with a longer side are shrunk to it, in pixels; 0 keeps their size.
         tile: Photos of more than this many pixels squared are dreamed in tiles of this side, which bounds the memory
             and leaves no seam; 0: never.
-        batch: Photos of equal size at a time. Default: 4 on a CPU, 32 on a GPU.
+        batch: Pictures at a time. Default: 4 on a CPU, 32 on a GPU.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: 32, or bf16 for GPUs that are fast at it.
+        n: From noise only: how many pictures. Default: 64.
+        seed: From noise only: of the first picture; the next one has the next seed. Default: 0.
+        truncation: From noise only: less than 1 gives pictures that are more usual and more alike, 0 always the same
+            one. Default: 1.
+        category: From noise only: what the pictures show, where the generator was trained by category. Default: each
+            seed draws its own.
+        interpolate: From noise only: two seeds, as in 3,17; an animation from the one's picture to the other's and
+            back is written instead, interpolate-3-17.gif.
+        frames: Pictures of an animation on its way there. Default: 48.
 
     Raises:
         UserError: If something given is wrong; the message says what and what to do.
     """
-    import time
-
-    import torch
-    from tqdm import tqdm
-
-    from dreamgan import __version__
     from dreamgan.commands.flags import at_least, out_folder
-    from dreamgan.commands.pictures import loaded_batches, plan, printable, save_dreams, write_rejects
-    from dreamgan.devices import default_batch, halving, joined, pick_device, precision_context
+    from dreamgan.commands.from_noise import dream_from_noise
+    from dreamgan.commands.from_photos import dream_photos
+    from dreamgan.commands.pictures import printable
+    from dreamgan.commands.variants import Order, parse_blend, parse_strengths
+    from dreamgan.devices import default_batch, pick_device
     from dreamgan.errors import UserError
     from dreamgan.generators import generator_folder
-    from dreamgan.images import MIN_SIDE_PX, to_unit
-    from dreamgan.sampling import load_generator
-    from dreamgan.sampling import sample as one_pass
+    from dreamgan.images import MIN_SIDE_PX
+    from dreamgan.noise_sampling import is_noise_generator
 
     at_least(1, batch=batch)
     at_least(MIN_SIDE_PX, max_side=max_side or None)
@@ -84,153 +90,47 @@ def sample(
     if style is not None and blend is not None:
         raise UserError("--style and --blend exclude each other; give one of them")
     where = pick_device(device)
-    folder = out_folder(out)
-    jobs = plan(photos, folder)
-    source = generator_folder(generator)
-    loaded_generator = load_generator(source, where)
-    variants = _variants(loaded_generator, style, None if blend is None else parse_blend(blend), strengths)
-    _check_targets(jobs, variants)
-    facts = {"version": __version__, "generator": printable(source.resolve().name)}
-    rejects: list[tuple[str, str]] = []
-    seconds = 0.0
-    with tqdm(total=len(jobs) * len(variants), unit="picture", disable=None) as bar:
-        size = batch or default_batch(where)
-        for group in loaded_batches(jobs, batch=size, max_side=max_side, rejects=rejects):
-            images = torch.stack([to_unit(loaded.picture) for _, loaded in group])
-            for variant in variants:
-
-                def run(part: slice, images: torch.Tensor = images, variant: Variant = variant) -> torch.Tensor:
-                    with precision_context(where, precision):
-                        return one_pass(loaded_generator, images[part], variant.style, variant.strength, tile).cpu()
-
-                start = time.perf_counter()
-                dreams = joined(halving(run, len(group)))
-                seconds += time.perf_counter() - start
-                if not bool(dreams.isfinite().all()):
-                    raise UserError(f"the generator '{source}' gives values that are not finite; train it again")
-                about = {**facts, **variant.facts(loaded_generator)}
-                save_dreams(
-                    [(variant.of(job), loaded) for job, loaded in group],
-                    dreams,
-                    lambda job, about=about: {**about, "photo": printable(job.source.name)},  # type: ignore[misc]
-                )
-                bar.update(len(group))
-    write_rejects(rejects, folder)
-    done = (len(jobs) - len(rejects)) * len(variants)
-    print(f"{done} dreams in {folder}; {done / seconds:.3g} pictures per second in the network, on {where}")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the dreams that every photo gets.
-
-    Attributes:
-        style: Name of a style, or names and weights of a blend.
-        strength: From 0 to 1.5.
-        suffix: What its files have after the photo's name.
-    """
-
-    style: str | Mapping[str, float]
-    strength: float
-    suffix: str
-
-    def of(self, job: Job) -> Job:
-        """The job whose target is this variant's."""
-        return replace(job, target=job.target.with_name(f"{job.target.stem}{self.suffix}.png"))
-
-    def facts(self, generator: Generator) -> dict[str, str]:
-        """What the PNG says of it: style, recipe, backbone, layers and seed, or the blend; and the strength."""
-        strength = {"strength": f"{self.strength:g}"}
-        if not isinstance(self.style, str):
-            total = sum(self.style.values())
-            return {"blend": ",".join(f"{name}={weight / total:g}" for name, weight in self.style.items()), **strength}
-        learnt = generator.styles[self.style]
-        facts = {key: learnt[key] for key in ("recipe", "backbone", "layers", "seed") if key in learnt}
-        return {
-            "style": self.style,
-            **strength,
-            **{
-                key: ",".join(map(str, value)) if isinstance(value, list) else str(value)
-                for key, value in facts.items()
-            },
-        }
-
-
-def parse_strengths(text: str) -> list[float]:
-    """Read ``1`` or ``0.5,1,1.5``; one that is given twice counts once.
-
-    Raises:
-        UserError: If a strength is no number from 0 to 1.5.
-    """
-    from dreamgan.errors import UserError
-    from dreamgan.sampling import check_strength
-
-    strengths = []
-    for part in text.split(","):
-        try:
-            strengths.append(float(part))
-        except ValueError:
+    order = Order(
+        source=generator_folder(generator),
+        style=style if blend is None else parse_blend(blend),
+        folder=out_folder(out),
+        device=where,
+        batch=batch or default_batch(where),
+        precision=precision,
+    )
+    name = printable(order.name)
+    if is_noise_generator(order.source):
+        of_photos = {"strength": strength != STRENGTH, "max_side": max_side != MAX_SIDE_PX, "tile": tile != TILE_PX}
+        if photos is not None:
             raise UserError(
-                f"--strength: {part.strip()!r} is not a number; give 1, or several as in 0.5,1,1.5"
-            ) from None
-        check_strength(strengths[-1])
-    return list(dict.fromkeys(strengths))
-
-
-def parse_blend(text: str) -> dict[str, float]:
-    """Read ``inception=0.5,petals=0.5``; whether there are such styles, and such weights, is for the generator to say.
-
-    Raises:
-        UserError: If it is not of that form, or a style comes twice.
-    """
-    from dreamgan.errors import UserError
-
-    blend: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = (piece.strip() for piece in part.rpartition("="))
-        try:
-            number = float(weight)
-        except ValueError:
-            name = ""
-        if not name:
-            raise UserError(f"--blend: {part.strip()!r} is not STYLE=WEIGHT, as in inception=0.5")
-        if name in blend:
-            raise UserError(f"--blend: style {name!r} is given twice; give each once")
-        blend[name] = number
-    return blend
-
-
-def _variants(
-    generator: Generator, style: str | None, blend: Mapping[str, float] | None, strengths: Sequence[float]
-) -> list[Variant]:
-    """Every style and strength that is asked for; raises for what the generator does not know."""
-    every = style == ALL and ALL not in generator.styles
-    styles: list[str | Mapping[str, float]] = [next(iter(generator.styles)) if style is None else style]
-    if blend is not None:
-        styles = [blend]
-    elif every:
-        styles = list(generator.styles)
-    variants = []
-    for one in styles:
-        generator.weights(one)
-        # A style's name may hold what a file's may not.
-        name = "-" + re.sub(r"[^\w.+-]", "_", str(one)) if every else ""
-        for strength in strengths:
-            variants.append(Variant(one, strength, f"{name}-{strength:g}" if len(strengths) > 1 else name))
-    return variants
-
-
-def _check_targets(jobs: Sequence[Job], variants: Sequence[Variant]) -> None:
-    """Refuse to write over what dreamgan did not write, or one dream over another."""
-    from dreamgan.commands.pictures import check_target, printable
-    from dreamgan.errors import UserError
-
-    targets = [variant.of(job).target for job in jobs for variant in variants]
-    # Case is ignored since some file systems do.
-    for name, count in Counter(str(target).casefold() for target in targets).items():
-        if count > 1:
-            raise UserError(
-                f"two dreams would be written to {printable(name)!r}; give fewer photos, styles or strengths"
+                f"generator {name!r} dreams from noise and takes no photo; leave {printable(photos)!r} out and say how "
+                "many pictures with --n"
             )
-    for target in targets:
-        check_target(target)
+        _refuse(of_photos, f"is for generators that take photos; {name!r} dreams from noise: leave it out")
+        dream_from_noise(
+            order,
+            n=n,
+            seed=seed,
+            truncation=1.0 if truncation is None else truncation,
+            category=category,
+            interpolate=interpolate,
+            frames=frames,
+        )
+        return
+    of_noise = {"n": n, "seed": seed, "truncation": truncation, "category": category}
+    of_noise |= {"interpolate": interpolate, "frames": frames}
+    _refuse(
+        {flag: value is not None for flag, value in of_noise.items()},
+        f"is for generators that dream from noise; {name!r} dreams photos: leave it out and give a photo",
+    )
+    if photos is None:
+        raise UserError(f"generator {name!r} dreams photos; give a photo or a folder of photos")
+    dream_photos(order, photos, strengths, max_side, tile)
+
+
+def _refuse(given: dict[str, bool], why: str) -> None:
+    from dreamgan.errors import UserError
+
+    for flag, is_given in given.items():
+        if is_given:
+            raise UserError(f"--{flag} {why}")

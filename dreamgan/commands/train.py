@@ -19,11 +19,10 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
-from dreamgan.data.datamodule import DreamPairs
 from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
-from dreamgan.lit.pix2pix import NotFiniteError, Pix2Pix
+from dreamgan.lit.gan import Gan, NotFiniteError
 from dreamgan.making.publish import prepare_wandb
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
@@ -46,7 +45,7 @@ class DreamganCLI(LightningCLI):
             "--overwrite", type=bool, default=False, help="Train anew into a run_dir that holds an earlier training."
         )
         parser.add_argument("--wandb_project", type=str, default="dreamgan", help="Project in Weights & Biases.")
-        parser.add_argument("--grid_rows", type=int, default=8, help="Pairs in the picture grid of a validation.")
+        parser.add_argument("--grid_rows", type=int, default=8, help="Rows in the picture grid of a validation.")
         parser.add_argument(
             "--device",
             type=str | None,
@@ -165,8 +164,10 @@ class DreamganCLI(LightningCLI):
             UserError: If the dataset has nothing to validate on.
         """
         self._prepare()
-        if isinstance(self.datamodule, DreamPairs) and not self.datamodule.validation_pairs:
-            raise UserError(f"{self.datamodule.dataset} has no test split, or val_pairs is 0: nothing to validate on")
+        if isinstance(self.model, Gan) and not self.datamodule.val_dataloader():
+            raise UserError(
+                f"{self.datamodule.dataset} has no test split, or none of it is asked for: nothing to validate on"
+            )
 
     def fit(self, **kwargs: Any) -> None:
         """Train."""
@@ -177,12 +178,12 @@ class DreamganCLI(LightningCLI):
         self._run(self.trainer.validate, kwargs)
 
     def _prepare(self) -> None:
-        if isinstance(self.datamodule, DreamPairs):
+        if isinstance(self.model, Gan):
+            self.model.check_data(self.datamodule)
             self.datamodule.setup(self.subcommand)
-            if isinstance(self.model, Pix2Pix):
-                self.model.prepare(self.datamodule.styles())
+            self.model.prepare_for(self.datamodule)
         if self._checkpoint is not None:
-            if isinstance(self.model, Pix2Pix):
+            if isinstance(self.model, Gan):
                 reason = self.model.misfit(read_checkpoint(self._checkpoint))
                 if reason:
                     raise UserError(f"checkpoint {self._checkpoint} {reason}")
@@ -209,7 +210,7 @@ class DreamganCLI(LightningCLI):
             return f"{error}; {self._way_on()}"
         if isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error):
             text = "out of memory; lower --data.batch_size"
-            if isinstance(self.datamodule, DreamPairs):
+            if hasattr(self.datamodule, "batch_size"):
                 text += f" (now {self.datamodule.batch_size})"
             return f"{text}; {self._way_on()}"
         # NCCL's errors are of this class, Gloo's can be told by their text only.

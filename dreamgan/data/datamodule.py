@@ -129,7 +129,7 @@ class DreamPairs(LightningDataModule):
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         self.dataset = dataset
         self.recipe = recipe
-        self.shares = _shares(shares, _names(dataset))
+        self.shares = _shares(shares, names_of(dataset))
         self.batch_size = batch_size
         self.crop_px = crop_px
         self.val_pairs = val_pairs
@@ -148,7 +148,7 @@ class DreamPairs(LightningDataModule):
             UserError: no dream dataset is there, or it lacks the recipe.
         """
         if not self._styles:
-            self._styles = find_styles(_names(self.dataset), _names(self.recipe))
+            self._styles = find_styles(names_of(self.dataset), names_of(self.recipe))
         return self._styles
 
     def setup(self, stage: str | None = None) -> None:
@@ -160,7 +160,7 @@ class DreamPairs(LightningDataModule):
         Raises:
             UserError: no dream dataset is there, or its pictures differ in size.
         """
-        styles, datasets = self.styles(), _names(self.dataset)
+        styles, datasets = self.styles(), names_of(self.dataset)
         allowance = self.cache_mib // len(styles)
         if stage in (None, "fit") and self.train_pairs is None:
             found = [
@@ -239,7 +239,8 @@ class DreamPairs(LightningDataModule):
             raise UserError(f"crop_px is {self.crop_px}, and the pictures are only {min(min(s) for s in sides)} px")
 
 
-def _names(text: str | None) -> list[str]:
+def names_of(text: str | None) -> list[str]:
+    """Names that are written with commas between; none for None."""
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
@@ -248,7 +249,7 @@ def _shares(text: str | None, datasets: list[str]) -> dict[str, float]:
     if text is None:
         return dict.fromkeys(datasets, 1.0)
     try:
-        shares = [float(share) for share in _names(text)]
+        shares = [float(share) for share in names_of(text)]
     except ValueError:
         shares = []
     if len(shares) != len(datasets) or not all(0 < share <= 1 for share in shares):

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dreamgan.errors import UserError
-from dreamgan.images import load_image
+from dreamgan.images import load_image, to_unit
 
 Sample = dict[str, Tensor]
 
@@ -104,3 +105,31 @@ class PairPictures(Dataset[Sample]):
             raise UserError(
                 f"the {column} of {row['photo_id']!r} cannot be read ({error}); make the dataset again"
             ) from error
+
+
+def scaled_pictures(rows: Any, column: str, size_px: int) -> Tensor:
+    """Read the pictures of a column and scale them down, each pixel the mean of the area that it covers.
+
+    Args:
+        rows: a `datasets.Dataset` from `load_pairs`.
+        column: "photo" or "dream".
+        size_px: side of what comes out.
+
+    Returns:
+        (N, 3, size_px, size_px) uint8.
+
+    Raises:
+        UserError: a picture cannot be read, is not square, or is smaller.
+    """
+    import datasets
+
+    rows = rows.select_columns([column, "photo_id"]).cast_column(column, datasets.Image(decode=False))
+    found = torch.empty(len(rows), 3, size_px, size_px, dtype=torch.uint8)
+    for number, row in enumerate(rows):
+        name = f"{column} of {row['photo_id']}"
+        picture = to_unit(load_image(row[column]["bytes"], name=name).picture)
+        height, width = picture.shape[-2:]
+        if height != width or height < size_px:
+            raise UserError(f"the {name} is {width}x{height} px; a square of at least {size_px} px is needed")
+        found[number] = (F.interpolate(picture[None], size=size_px, mode="area")[0] * 255).round().byte()
+    return found

@@ -5,81 +5,53 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import LightningModule
-from pytorch_lightning.core.optimizer import LightningOptimizer
+from PIL import Image
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from dreamgan.backbones.files import named_files
+from dreamgan.data.datamodule import DreamPairs
 from dreamgan.data.styles import Style
-from dreamgan.dream import DreamRecipe, parse_layers
-from dreamgan.dream.shifts import stream
-from dreamgan.errors import UserError
+from dreamgan.dream import parse_layers
+from dreamgan.images import to_picture
+from dreamgan.lit.card import model_card
+from dreamgan.lit.gan import Gan
 from dreamgan.lit.lesson import Lesson
+from dreamgan.lit.ranges import check, check_ranges
 from dreamgan.lit.start import start_from
 from dreamgan.losses import hinge_discriminator, hinge_generator, l1, low_pass_l1
 from dreamgan.metrics import Measures, measure
 from dreamgan.networks.patchgan import PatchDiscriminator
 from dreamgan.networks.translator import EncoderName, Translator, TranslatorConfig
+from dreamgan.sampling import save_generator
 from dreamgan.views import RandomView
 
-# What decides the shapes of the networks: a checkpoint fits a model where these are the same.
-_SHAPE = ("encoder", "widths", "discriminator_width")
 LOGGED = ("agreement", "dream_gain", "robust_gain", "feature_cosine", "wrong_photo_cosine", "universal_share")
 # A generator that adds more of the same to every picture than this many times what the dreams do has collapsed.
 COLLAPSED = 2.0
 
 
-class NotFiniteError(UserError):
-    """A gradient is not finite, in all processes at once."""
-
-
-def _check_ranges(values: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that make no sense.
-
-    Raises:
-        UserError: Naming the value and its range.
-    """
-
-    def check(name: str, ok: bool, range_: str) -> None:
-        if not ok:
-            raise UserError(f"{name} is {values[name]}; {range_}")
-
-    check("widths", min(values["widths"]) >= 1, "each must be at least 1")
-    check("discriminator_width", values["discriminator_width"] >= 1, "it must be at least 1")
-    for name in ("lr_g", "lr_d", "clip"):
-        check(name, 0 < values[name] < math.inf, "it must be above 0")
+def _check(values: Mapping[str, Any]) -> None:
+    check(values, "widths", min(values["widths"]) >= 1, "each must be at least 1")
+    check(values, "discriminator_width", values["discriminator_width"] >= 1, "it must be at least 1")
     weights = ("l1_weight", "low_pass_weight", "objective_weight", "local_weight", "adversarial_weight")
-    for name in ("encoder_lr_factor", "feature_weight", *weights):
-        check(name, 0 <= values[name] < math.inf, "it must be at least 0")
-    for name in ("warmup", "ema_decay"):
-        check(name, 0 <= values[name] < 1, "it must be at least 0 and below 1")
-    check("betas", all(0 <= beta < 1 for beta in values["betas"]), "each must be at least 0 and below 1")
-    check("adversarial_from", 0 <= values["adversarial_from"] <= 1, "it must be from 0 to 1")
-    check("view_chance", 0 <= values["view_chance"] <= 1, "it must be from 0 to 1")
+    check_ranges(
+        values,
+        positive=("lr_g", "lr_d", "clip"),
+        not_negative=("encoder_lr_factor", "feature_weight", *weights),
+        below_one=("warmup", "ema_decay"),
+        shares=("adversarial_from", "view_chance"),
+    )
     if values["feature_layers"] is not None:
         weights_of_layers = [weight for _, weight in parse_layers(values["feature_layers"])]
-        check("feature_layers", all(0 <= w < math.inf for w in weights_of_layers), "no weight may be below 0")
+        check(values, "feature_layers", all(0 <= w < math.inf for w in weights_of_layers), "no weight may be below 0")
 
 
-def ema_average(decay: float) -> Any:
-    """In-place exponential averaging for ``AveragedModel``, with a short memory at the start.
-
-    The decay after n updates is min(decay, (1 + n) / (10 + n)), so that the random beginning is soon forgotten.
-    """
-
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        n = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return update
-
-
-class Pix2Pix(LightningModule):
+class Pix2Pix(Gan):
     """Trains a ``Translator`` to replicate the dreams of dream datasets, one or several styles at once.
 
     What was dreamed (recipe, backbone, layers, guides) is read from the datasets; nothing about it has to be
@@ -122,6 +94,12 @@ class Pix2Pix(LightningModule):
         UserError: If a value makes no sense.
     """
 
+    DATA = (DreamPairs,)
+    SHAPE = ("encoder", "widths", "discriminator_width")
+    FROZEN = ("lessons",)
+
+    generator: Translator
+
     def __init__(
         self,
         encoder: EncoderName = "mobilenet_v2",
@@ -150,20 +128,14 @@ class Pix2Pix(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check_ranges(self.hparams)
-        self.automatic_optimization = False
-        # The frozen backbones are not part of a checkpoint, so a checkpoint lacks their keys; on_load_checkpoint sees
-        # to the others.
-        self.strict_loading = False
-        self.styles: tuple[Style, ...] = ()
+        _check(self.hparams)
         self.lessons = nn.ModuleList()
         self.measures: dict[str, Measures] = {}
         self._validated: dict[int, list[dict[str, Tensor]]] = {}
 
-    def setup(self, stage: str) -> None:
-        """Read from the datasets what was dreamed, and load those backbones."""
-        if not self.styles:
-            self.prepare(self.trainer.datamodule.styles())  # type: ignore[attr-defined]
+    def prepare_for(self, data: Any) -> None:
+        """As ``prepare``, for the styles of a data module."""
+        self.prepare(data.styles())
 
     def prepare(self, styles: Sequence[Style]) -> None:
         """Make the networks, and load the backbones that the styles were dreamed with.
@@ -194,58 +166,11 @@ class Pix2Pix(LightningModule):
             self.discriminator = PatchDiscriminator(values["discriminator_width"], len(styles))
         if values["start_from"] is not None:
             start_from(self.generator, [style.name for style in styles], values["start_from"])
-        self.ema = AveragedModel(self.generator, multi_avg_fn=ema_average(values["ema_decay"]))
-        self.ema.requires_grad_(False).eval()
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Everything that was trained; not the frozen backbones."""
-        state: dict[str, Any] = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if not name.startswith("lessons.")}
-
-    def misfit(self, checkpoint: Mapping[str, Any]) -> str | None:
-        """Say why a checkpoint is not one of this model, as the end of a sentence; None where it is.
-
-        Args:
-            checkpoint: As Lightning writes it.
-        """
-        theirs, ours = checkpoint.get("hyper_parameters", {}), self.hparams
-        other = [name for name in _SHAPE if name in theirs and _text(theirs[name]) != _text(ours[name])]
-        if other:
-            was, now = (", ".join(f"{name} {_text(side[name])}" for name in other) for side in (theirs, ours))
-            flags = " and ".join(f"--model.{name}" for name in other)
-            return f"was trained with {was}, this model has {now}; give the same {flags}"
-        names = [style.name for style in self.styles]
-        learnt = checkpoint.get("styles", names)
-        if learnt != names:
-            return (
-                f"is of the styles {', '.join(learnt)}, the datasets hold {', '.join(names)}; give the same "
-                "--data.dataset and --data.recipe"
-            )
-        for name, recipe in checkpoint.get("recipes", {}).items():
-            here = self._recipes()[name]
-            if recipe != here:
-                return (
-                    f"learnt the style {name!r} from other dreams: of {_objective(recipe)}, the dataset's are of "
-                    f"{_objective(here)}, or differ in a detail; give the dataset it was trained on"
-                )
-        found, wanted = checkpoint["state_dict"], self.state_dict()
-        for said, missing in (
-            ("lacks", [name for name in wanted if name not in found]),
-            ("has the unknown", [name for name in found if name not in wanted]),
-            ("has other shapes of", [name for name in wanted if name in found and _shape(found, wanted, name)]),
-        ):
-            if missing:
-                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                return f"is not of this model: it {said} {missing[0]}{more}"
-        return None
-
-    def _recipes(self) -> dict[str, str]:
-        return {style.name: style.facts["recipe_json"] for style in self.styles}
+        self.average(values["ema_decay"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the styles and the last measures: a run that is resumed after its last validation exports them too."""
-        checkpoint["styles"] = [style.name for style in self.styles]
-        checkpoint["recipes"] = self._recipes()
+        super().on_save_checkpoint(checkpoint)
         checkpoint["measures"] = {name: dataclasses.asdict(measures) for name, measures in self.measures.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -254,15 +179,13 @@ class Pix2Pix(LightningModule):
         Raises:
             UserError: Saying why.
         """
-        reason = self.misfit(checkpoint)
-        if reason:
-            raise UserError(f"the checkpoint {reason}")
+        super().on_load_checkpoint(checkpoint)
         fields = {field.name for field in dataclasses.fields(Measures)}
         kept = checkpoint.get("measures", {})
         self.measures = {name: Measures(**values) for name, values in kept.items() if values.keys() == fields}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam for the generator (two groups) and for the discriminator; the schedule is in ``_set_rates``."""
+        """Adam for the generator (two groups) and for the discriminator; the schedule is ``rate``."""
         encoder = list(self.generator.encoder.parameters())
         known = {id(parameter) for parameter in encoder}
         decoder = [parameter for parameter in self.generator.parameters() if id(parameter) not in known]
@@ -273,37 +196,9 @@ class Pix2Pix(LightningModule):
             torch.optim.Adam(self.discriminator.parameters(), lr=self.hparams["lr_d"], betas=betas),
         ]
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Give every step a random state of its own: a resumed run then equals an uninterrupted one.
-
-        A state per epoch would not do: Lightning makes the loader's iterator, which draws from the same stream,
-        before or after the epoch's hook, depending on whether the run was resumed. All processes get the same, so
-        that they look at their parts of a batch in the same way.
-        """
-        torch.manual_seed(stream(self.hparams["seed"] or 0, self.current_epoch, batch_idx).initial_seed())
-
-    def _optimizers(self) -> list[LightningOptimizer]:
-        both = self.optimizers()
-        if not isinstance(both, list):
-            raise RuntimeError("there must be two optimisers")
-        return both
-
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done, by epochs, 0 to 1."""
-        epochs = self.trainer.max_epochs
-        return min(1.0, self.current_epoch / epochs) if epochs and epochs > 0 else 0.0
-
     def _set_rates(self, batch_idx: int) -> None:
-        """Linear warm-up, then a cosine to 2 %: a function of epoch and batch, so that it survives a resume."""
-        epochs = self.trainer.max_epochs or 1
-        done = self.progress + batch_idx / max(1, self.trainer.num_training_batches) / max(1, epochs)
-        warmup = self.hparams["warmup"]
-        if done < warmup:
-            factor = max(0.02, done / warmup)
-        else:
-            factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
-        optimizer_g, optimizer_d = self._optimizers()
+        factor = self.rate(batch_idx)
+        optimizer_g, optimizer_d = self.both_optimizers()
         decoder, encoder = optimizer_g.param_groups
         decoder["lr"] = factor * self.hparams["lr_g"]
         encoder["lr"] = factor * self.hparams["lr_g"] * self.hparams["encoder_lr_factor"]
@@ -316,9 +211,11 @@ class Pix2Pix(LightningModule):
             NotFiniteError: If a gradient is not finite; that step is not taken.
         """
         self._set_rates(batch_idx)
-        optimizer_g, optimizer_d = self._optimizers()
+        optimizer_g, optimizer_d = self.both_optimizers()
         photos, dreams = batch["photo"], batch["dream"]
         known = self.known(batch, photos)
+        number = int(batch["style"][0])
+        of = f" (style {self.styles[number].name!r})"
         adversarial = self.hparams["adversarial_weight"] > 0 and self.progress >= self.hparams["adversarial_from"]
         generated = self.generator(photos, *known)
         logs: dict[str, Tensor] = {}
@@ -328,55 +225,20 @@ class Pix2Pix(LightningModule):
             real = self.discriminator(photos, dreams, *known)
             fake = self.discriminator(photos, generated.detach(), *known)
             logs["train/loss_d"] = hinge_discriminator(real, fake)
-            optimizer_d.zero_grad()
-            self.manual_backward(logs["train/loss_d"])
-            gradients = [p.grad for p in self.discriminator.parameters() if p.grad is not None]
-            self._check_finite(nn.utils.get_total_norm(gradients), batch, batch_idx)
-            optimizer_d.step()
+            self.descend(optimizer_d, logs["train/loss_d"], self.discriminator, batch_idx, of=of)
             self.discriminator.requires_grad_(False)
 
-        number = int(batch["style"][0])
         terms = self._terms(number, dreams, generated)
         if adversarial:
             fake = self.discriminator(photos, generated, *known)
             terms["adversarial"] = self.hparams["adversarial_weight"] * hinge_generator(fake)
         loss = torch.stack(list(terms.values())).sum()
-        optimizer_g.zero_grad()
-        self.manual_backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.generator.parameters(), self.hparams["clip"])
-        self._check_finite(norm, batch, batch_idx)
-        optimizer_g.step()
+        norm = self.descend(optimizer_g, loss, self.generator, batch_idx, clip=self.hparams["clip"], of=of)
         self.ema.update_parameters(self.generator)
 
         logs |= {f"train/{name}": term for name, term in terms.items()}
         logs |= {"train/gradient_norm": norm, f"train/loss_{self.styles[number].name}": loss}
-        self.log_dict(
-            {name: value.detach() for name, value in logs.items()},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(photos),
-        )
-        self.log(
-            "train/loss_g",
-            loss.detach(),
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            sync_dist=True,
-            batch_size=len(photos),
-        )
-
-    def _check_finite(self, norm: Tensor, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Stop before a step that would spoil the weights.
-
-        The gradients are those of all processes together, so that all of them stop at the same step.
-        """
-        if not bool(norm.isfinite()):
-            raise NotFiniteError(
-                f"the gradient is not finite in epoch {self.current_epoch + 1}, batch {batch_idx + 1} (style "
-                f"{self.styles[int(batch['style'][0])].name!r}); a lower --model.lr_g may help"
-            )
+        self.log_step(logs, loss, len(photos))
 
     def known(self, batch: Mapping[str, Tensor], photos: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the styles, (B, S), and strengths, (B,), as the networks take them."""
@@ -444,16 +306,40 @@ class Pix2Pix(LightningModule):
             batch=len(parts[0]["photo"]),
         )
 
+    def shown(self, rows: int) -> tuple[list[list[Image.Image]], list[str]]:
+        """Rows photo | direct dream | one pass, style beside style, spread over each style's validation pairs."""
+        blocks = []
+        for parts in self._validated.values():
+            sets = {name: torch.cat([part[name] for part in parts]) for name in ("photo", "dream", "generated")}
+            count = min(rows, len(sets["photo"]))
+            spread = [row * len(sets["photo"]) // count for row in range(count)]
+            columns = [[to_picture(image.float()) for image in values[spread]] for values in sets.values()]
+            blocks.append(list(zip(*columns, strict=True)))
+        names = [self.styles[number].name for number in self._validated]
+        heads = [head for name in names for head in ("photo", f"direct dream: {name}", "one pass")]
+        return [[picture for part in parts for picture in part] for parts in zip(*blocks, strict=False)], heads
 
-def _text(value: Any) -> str:
-    """A hyper-parameter as it is written in a flag; a tuple may have become a list on its way through a file."""
-    return str(list(value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    def said(self) -> list[str]:
+        """The measures of every style, and those that may have collapsed."""
+        lines = [
+            f"{style}: agreement {measures.agreement:.3f}, "
+            f"feature cosine {measures.feature_cosine:.3f} (photo {measures.floor_cosine:.3f}, second dream "
+            f"{measures.ceiling_cosine:.3f}), dream gain {measures.dream_gain:.2f}"
+            for style, measures in self.measures.items()
+        ]
+        return lines + [
+            f"{style}: COLLAPSE? universal share {self.measures[style].universal_share:.3f}, "
+            f"{share:.1f} times the dreams' own: much the same is painted on every picture; look at the grid"
+            for style, share in self.collapsed().items()
+        ]
 
-
-def _objective(recipe_json: str) -> str:
-    return str(DreamRecipe.from_json(recipe_json).objective)
-
-
-def _shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> bool:
-    """Whether the tensors of that name differ in shape."""
-    return found[name].shape != wanted[name].shape
+    def export(self, folder: Path, *, epochs: int, dataset: str) -> None:
+        """Export the EMA generator with its card and its last measures."""
+        styles = {}
+        for style in self.styles:
+            measures = dataclasses.asdict(self.measures[style.name]) if style.name in self.measures else {}
+            # JSON has no NaN and no infinity; a measure that could not be taken is left out.
+            measures = {name: value for name, value in measures.items() if math.isfinite(value)}
+            styles[style.name] = {**style.facts, "epochs": epochs, "measures": measures}
+        network: Translator = self.ema.module  # type: ignore[assignment]
+        save_generator(folder, network, styles, model_card(styles, dataset, network))

@@ -113,3 +113,19 @@ def test_a_place_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "access", lambda place, how: Path(place) != tmp_path)
     with pytest.raises(UserError, match="may not be written to"):
         out_folder(str(tmp_path / "dreams"))
+
+
+def test_a_positional_with_a_default_may_be_left_out() -> None:
+    def of_nothing(photos: str | None = None, size: int = 3) -> None:
+        """Do something.
+
+        Args:
+            photos: What to do it with.
+            size: In pixels.
+        """
+
+    assert flags_parser("example", of_nothing).parse_args(["--photos", "a.jpg"]).photos == "a.jpg"
+    parser = flags_parser("example", of_nothing, positional=["photos"])
+    assert parser.parse_args([]).photos is None
+    assert parser.parse_args(["a.jpg", "--size", "4"]).photos == "a.jpg"
+    assert parser.parse_args(["007"]).photos == "007"

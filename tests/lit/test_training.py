@@ -16,7 +16,8 @@ from dreamgan.data.datamodule import DreamPairs
 from dreamgan.data.pairs import load_pairs
 from dreamgan.data.styles import Style
 from dreamgan.images import load_image, to_unit
-from dreamgan.lit.pix2pix import Pix2Pix, ema_average
+from dreamgan.lit.gan import ema_average
+from dreamgan.lit.pix2pix import Pix2Pix
 from dreamgan.sampling import load_generator, sample
 from tests.lit.runs import assert_equal, checkpoint, dreamed, fit, styles_of
 
