@@ -63,7 +63,10 @@ def reading_export(folder: Path) -> Iterator[Any]:
         if not (folder / name).is_file():
             raise UserError(f"{folder} holds no {name}; give the folder that training exported (…/generator)")
     try:
-        yield json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        # JSON can name half of a character, which no file name and no chunk of a PNG could hold.
+        json.dumps(config, ensure_ascii=False).encode("utf-8")
+        yield config
     except (ValueError, LookupError, TypeError, ArithmeticError, OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} holds no generator that dreamgan can read: {reason}") from None

@@ -61,7 +61,9 @@ def is_noise_generator(folder: str | Path) -> bool:
     """
     with reading_export(Path(folder)) as config:
         found = config.get("format") if isinstance(config, dict) else None
-    return str(found).startswith(NOISE_FORMAT.rstrip("0123456789"))
+        if not isinstance(found, str):
+            raise ValueError("its config.json names no format")
+    return found.startswith(NOISE_FORMAT.rstrip("0123456789"))
 
 
 def save_noise_generator(

@@ -159,6 +159,8 @@ def test_which_generator_a_folder_holds(exported: Path, folder: Path, tmp_path: 
 def test_config_that_is_no_config(folder: Path, text: str) -> None:
     (folder / CONFIG_NAME).write_text(text)
     refusal(folder)
+    with pytest.raises(UserError, match="holds no generator that dreamgan can read"):
+        is_noise_generator(folder)
 
 
 @pytest.mark.parametrize(

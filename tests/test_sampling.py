@@ -256,6 +256,12 @@ def test_config_that_is_no_config(folder: Path, text: str) -> None:
     refusal(folder)
 
 
+def test_half_of_a_character_in_a_name(folder: Path) -> None:
+    text = (folder / CONFIG_NAME).read_text(encoding="utf-8")
+    (folder / CONFIG_NAME).write_text(text.replace('"dreamgan": "', '"dreamgan": "\\ud800'), encoding="utf-8")
+    assert "surrogates not allowed" in refusal(folder)
+
+
 def test_config_of_other_bytes(folder: Path) -> None:
     (folder / CONFIG_NAME).write_bytes(b"\xff\xfe\x00\x80")
     refusal(folder)

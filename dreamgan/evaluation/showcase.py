@@ -14,8 +14,9 @@ from dreamgan.data.styles import find_styles
 from dreamgan.dream import DreamRecipe, dream
 from dreamgan.errors import UserError
 from dreamgan.generators import generator_folder
-from dreamgan.images import sheet, to_picture, to_unit
+from dreamgan.images import MIN_SIDE_PX, sheet, to_picture, to_unit
 
+MOST_PX = 1024
 PHOTOS = ("chelsea", "coffee", "astronaut", "china")
 
 
@@ -28,7 +29,7 @@ def draw_showcase(
 
     Args:
         dataset: The dream datasets that the generator was trained on, with commas: they keep the guide pictures.
-        out: The picture to write, .png or .jpg.
+        out: The picture to write, .png or .jpg; one that is there is replaced.
         generator: Folder of the generator. Default: the one that comes with the package.
         weights: Files with the weights of the backbones, FILE or NETWORK=FILE with commas between; they must be those
             of the datasets. Default: torchvision's own.
@@ -39,6 +40,11 @@ def draw_showcase(
     """
     from dreamgan.sampling import load_generator, sample
 
+    target = Path(out).expanduser()
+    if target.suffix not in (".png", ".jpg") or not target.parent.is_dir():
+        raise UserError(f"the picture cannot be written as '{out}'; give a .png or .jpg in a folder that is there")
+    if not MIN_SIDE_PX <= size <= MOST_PX:
+        raise UserError(f"size is {size}; it must be from {MIN_SIDE_PX} to {MOST_PX} px")
     trained = load_generator(generator_folder(generator))
     files = named_files(weights, "weights")
     pictures = [ImageOps.fit(Image.open(photo_file(name)).convert("RGB"), (size, size)) for name in PHOTOS]
@@ -61,5 +67,5 @@ def draw_showcase(
     if len(columns) == 1:
         raise UserError(f"the generator has none of the styles of {dataset}; it has {', '.join(trained.styles)}")
     rows = [[to_picture(column[row]) for column in columns] for row in range(len(PHOTOS))]
-    sheet(rows, heads).convert("RGB").save(Path(out).expanduser(), quality=88)
+    sheet(rows, heads).convert("RGB").save(target, quality=88)
     print(f"{out}: {', '.join(heads)}")

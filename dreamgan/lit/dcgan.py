@@ -168,7 +168,7 @@ class DCGAN(Gan):
             UserError: Saying why.
         """
         super().on_load_checkpoint(checkpoint)
-        kept = checkpoint.get("measures", {})
+        kept = checkpoint.get("measures") or {}
         known = kept.keys() == {field.name for field in dataclasses.fields(NoiseMeasures)}
         self.measures = NoiseMeasures(**kept) if known else None
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from dreamgan.data.styles import Style
-from dreamgan.dream import DreamRecipe
+
+# What decides a style's dreams: a run goes on with the same ones only.
+_SAME = ("backbone", "weights_sha256", "guides", "recipe_json")
 
 
-def recipes_of(styles: Sequence[Style]) -> dict[str, str]:
-    """Name of each style to its whole recipe, JSON."""
-    return {style.name: style.facts["recipe_json"] for style in styles}
+def dreams_of(styles: Sequence[Style]) -> dict[str, dict[str, str]]:
+    """Name of each style to what decides its dreams: network, weights, guides and the whole recipe."""
+    return {style.name: {fact: str(style.facts[fact]) for fact in _SAME} for style in styles}
 
 
 def misfit(
@@ -45,12 +48,13 @@ def misfit(
             f"is of the styles {', '.join(learnt)}, the datasets hold {', '.join(names)}; give the same "
             "--data.dataset and --data.recipe"
         )
-    recipes = recipes_of(styles)
-    for name, recipe in checkpoint.get("recipes", {}).items():
-        if recipe != recipes[name]:
+    dreams = dreams_of(styles)
+    for name, theirs in checkpoint.get("dreams", {}).items():
+        differing = _differing(theirs, dreams[name])
+        if differing:
             return (
-                f"learnt the style {name!r} from other dreams: of {_objective(recipe)}, the dataset's are of "
-                f"{_objective(recipes[name])}, or differ in a detail; give the dataset it was trained on"
+                f"learnt the style {name!r} from other dreams: {differing}; give the dataset it was trained on, or "
+                "begin anew with --model.start_from"
             )
     found = checkpoint["state_dict"]
     for said, missing in (
@@ -69,5 +73,14 @@ def _text(value: Any) -> str:
     return str(list(value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 
-def _objective(recipe_json: str) -> str:
-    return str(DreamRecipe.from_json(recipe_json).objective)
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The first thing in which dreams differ, theirs and ours; "" where they are the same."""
+    for fact in _SAME[:-1]:
+        if one[fact] != other[fact]:
+            return f"{fact} was {one[fact][:40]}, and is {other[fact][:40]} in the dataset"
+    recipes = [json.loads(each["recipe_json"]) for each in (one, other)]
+    for field in sorted({*recipes[0], *recipes[1]}):
+        was, now = (recipe.get(field) for recipe in recipes)
+        if was != now:
+            return f"the recipe's {field} was {was}, and is {now} in the dataset"
+    return ""

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from dreamgan.data.styles import Style
 from dreamgan.dream.shifts import stream
 from dreamgan.errors import UserError
-from dreamgan.lit.fitting import misfit, recipes_of
+from dreamgan.lit.fitting import dreams_of, misfit
 
 # What a learning rate falls to, and begins with, as a share of itself.
 _LEAST_RATE = 0.02
@@ -146,7 +146,7 @@ class Gan(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the model was trained on."""
         checkpoint["styles"] = [style.name for style in self.styles]
-        checkpoint["recipes"] = recipes_of(self.styles)
+        checkpoint["dreams"] = dreams_of(self.styles)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that does not fit.
@@ -154,7 +154,11 @@ class Gan(LightningModule):
         Raises:
             UserError: Saying why.
         """
-        reason = self.misfit(checkpoint)
+        try:
+            reason = self.misfit(checkpoint)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # No run of dreamgan writes such a file.
+            reason = f"is damaged ({type(error).__name__}: {error}); give one that dreamgan wrote"
         if reason:
             raise UserError(f"the checkpoint {reason}")
 

@@ -181,7 +181,7 @@ class Pix2Pix(Gan):
         """
         super().on_load_checkpoint(checkpoint)
         fields = {field.name for field in dataclasses.fields(Measures)}
-        kept = checkpoint.get("measures", {})
+        kept = checkpoint.get("measures") or {}
         self.measures = {name: Measures(**values) for name, values in kept.items() if values.keys() == fields}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -118,15 +118,39 @@ def test_a_model_loads_only_a_checkpoint_that_fits(dataset: Path, whole_run: Pat
         model.on_load_checkpoint(content)
 
 
-def test_a_checkpoint_of_another_recipe_by_the_same_name(dataset: Path, whole_run: Path) -> None:
+@pytest.mark.parametrize(
+    ("fact", "was", "said"),
+    [
+        ("weights_sha256", "0" * 64, "weights_sha256 was 0000"),
+        ("backbone", "vgg19", "backbone was vgg19, and is squeezenet1_1 in the dataset"),
+        ("guides", '{"guide": "abc"}', "guides was"),
+        ("smoothing_sigma", 3.5, "the recipe's smoothing_sigma was 3.5, and is 1.5 in the dataset"),
+        ("of_a_later_version", 1, "the recipe's of_a_later_version was 1, and is None in the dataset"),
+    ],
+)
+def test_a_checkpoint_of_other_dreams_by_the_same_name(
+    dataset: Path, whole_run: Path, fact: str, was: Any, said: str
+) -> None:
     content = checkpoint(whole_run)
     model = smoke_model()
     model.prepare(DreamPairs(str(dataset)).styles())
-    recipe = json.loads(content["recipes"]["distillable"])
-    assert recipe["smoothing_sigma"] != 3
-    content["recipes"] = {"distillable": json.dumps(recipe | {"smoothing_sigma": 3.0})}
-    with pytest.raises(UserError, match=r"learnt the style 'distillable' from other dreams: of l2\(features\.9\)"):
+    dreams = content["dreams"]["distillable"]
+    if fact in dreams:
+        dreams[fact] = was
+    else:
+        dreams["recipe_json"] = json.dumps(json.loads(dreams["recipe_json"]) | {fact: was})
+    with pytest.raises(UserError, match=f"learnt the style 'distillable' from other dreams: {said}"):
         model.on_load_checkpoint(content)
+
+
+@pytest.mark.parametrize(
+    "change", [{"styles": 3}, {"hyper_parameters": None}, {"dreams": None}, {"dreams": {"x": {}}}, {"state_dict": [1]}]
+)
+def test_a_damaged_checkpoint(dataset: Path, whole_run: Path, change: dict[str, Any]) -> None:
+    model = smoke_model()
+    model.prepare(DreamPairs(str(dataset)).styles())
+    with pytest.raises(UserError, match="the checkpoint is"):
+        model.on_load_checkpoint({**checkpoint(whole_run), **change})
 
 
 @pytest.mark.parametrize("first", ["one", "two"])

@@ -37,3 +37,18 @@ def test_a_generator_of_other_styles_is_refused(whole_run: Path, petals: Path, t
     with pytest.raises(UserError, match="the generator has none of the styles of .*; it has distillable"):
         draw_showcase(str(petals), out, str(whole_run / "generator"), size=64)
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "size", "said"),
+    [
+        ("none/showcase.png", 64, "give a .png or .jpg in a folder that is there"),
+        ("showcase.txt", 64, "cannot be written as"),
+        ("showcase.png", 0, "size is 0; it must be from 32 to 1024 px"),
+    ],
+)
+def test_the_picture_s_mistakes_are_told_before_the_work(
+    styles: str, tmp_path: Path, out: str, size: int, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        draw_showcase(styles, str(tmp_path / out), str(tmp_path / "no generator"), size=size)
