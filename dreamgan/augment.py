@@ -23,7 +23,7 @@ def augmented(pictures: Tensor, draws: Tensor) -> Tensor:
 
     Args:
         pictures: (B, 3, H, W) in [0, 1].
-        draws: (B, 4) in [0, 1): how far down and to the right, and where the hole is.
+        draws: (B, 4) in [0, 1], float32 or wider: how far down and to the right, and where the hole is.
 
     Returns:
         As the pictures; the gradient goes through.
@@ -33,7 +33,8 @@ def augmented(pictures: Tensor, draws: Tensor) -> Tensor:
     for side, share in zip(sides, draws[:, :2].to(pictures.device).unbind(1), strict=True):
         most = round(side * SHIFT)
         # Of a picture with a border of the widest shift: (B, side).
-        start = (share * (2 * most + 1)).long()
+        # At most the widest shift: 1 itself comes where a draw was rounded.
+        start = (share * (2 * most + 1)).long().clamp_max(2 * most)
         places.append(start[:, None] + torch.arange(side, device=pictures.device))
     down, right = (round(side * SHIFT) for side in sides)
     wide = F.pad(pictures, (right, right, down, down), value=_GREY)
@@ -43,7 +44,7 @@ def augmented(pictures: Tensor, draws: Tensor) -> Tensor:
 
     within = []
     for side, share in zip(sides, draws[:, 2:].to(pictures.device).unbind(1), strict=True):
-        middle = (share * (side + 1)).long()[:, None]
+        middle = (share * (side + 1)).long().clamp_max(side)[:, None]
         place = torch.arange(side, device=pictures.device)
         within.append((place >= middle - side * HOLE / 2) & (place < middle + side * HOLE / 2))
     hole = within[0][:, None, :, None] & within[1][:, None, None, :]

@@ -28,6 +28,12 @@ def test_a_picture_is_moved_by_up_to_an_eighth(down: float, right: float, shift:
     assert torch.equal(after[..., rows, columns], moved)
 
 
+def test_a_draw_that_was_rounded_to_one_is_the_widest_shift() -> None:
+    before = pictures()
+    widest = augmented(before, torch.tensor([[0.999, 0.999, 0.999, 0.999]]))
+    assert torch.equal(augmented(before, torch.ones(1, DRAWS)), widest)
+
+
 def test_what_comes_in_from_outside_is_grey() -> None:
     after = augmented(pictures(), torch.tensor([[0.999, 0.5, 0.0, 0.0]]))
     assert bool((after[..., -2:, :] == 0.5).all())

@@ -224,7 +224,9 @@ class DCGAN(Gan):
         From the CPU's stream, which is the same everywhere.
         """
         processes, rank = self.trainer.world_size, self.trainer.global_rank
-        return draw(len(like) * processes, count)[rank * len(like) : (rank + 1) * len(like)].to(like)
+        own = draw(len(like) * processes, count)[rank * len(like) : (rank + 1) * len(like)]
+        # Never narrower than drawn: a place rounded to bfloat16 would be one of few.
+        return own.to(like.device, torch.promote_types(own.dtype, like.dtype))
 
     def _seen(self, pictures: Tensor) -> Tensor:
         return augmented(pictures, self._drawn(torch.rand, pictures, DRAWS)) if self.hparams["augment"] else pictures
