@@ -44,6 +44,9 @@ def evaluate(
     Pairs are held against the style of the generator that dreams the same, whatever its name. docs/measures.md explains
     the measures.
 
+    A generator that dreams from noise is held as a set against the dreams and photos of the test split, and against the
+    dreams that it learnt (docs/dcgan.md); flags about pairs are not for it.
+
     Example: dreamgan evaluate runs/mine/generator runs/pairs --by_seen --json runs/mine/evaluation.json
 
     Args:
@@ -75,6 +78,7 @@ def evaluate(
 
     from dreamgan import __version__
     from dreamgan.backbones.files import named_files
+    from dreamgan.commands.evaluate_noise import NoiseWish, evaluate_noise
     from dreamgan.commands.flags import at_least, out_folder
     from dreamgan.commands.pictures import check_target, tell
     from dreamgan.devices import default_batch, pick_device
@@ -90,6 +94,7 @@ def evaluate(
     from dreamgan.files import write_text
     from dreamgan.images import save_png, sheet
     from dreamgan.metrics.cheats import CHEATS
+    from dreamgan.noise_sampling import is_noise_generator
     from dreamgan.sampling import load_generator
 
     at_least(1, limit=limit, batch=batch)
@@ -103,6 +108,26 @@ def evaluate(
     figures, overview = _file(json, "json"), _file(gallery, "gallery")
     for target in [grid] if overview is None else [grid, overview]:
         check_target(target)
+    if is_noise_generator(Path(generator).expanduser()):
+        of_pairs = {"by_label": by_label, "by_seen": by_seen, "labels": labels, "limit": limit, "cheats": cheats}
+        of_pairs |= {"gallery": gallery, "split": split if split != "test" else None}
+        for flag, given in of_pairs.items():
+            if given:
+                raise UserError(f"--{flag} is for pairs, and {generator!r} dreams from noise; leave it out")
+        evaluate_noise(
+            NoiseWish(
+                generator=Path(generator).expanduser(),
+                dataset=dataset,
+                weights=files,
+                referee_weights=referee_files,
+                figures=figures,
+                grid=grid,
+                rows=rows,
+                batch=batch or default_batch(where),
+                device=where,
+            )
+        )
+        return
     loaded = load_generator(Path(generator).expanduser(), where)
     check_styles(generator, loaded.styles)
     wish = Wish(split=split, by_label=by_label, by_seen=by_seen, labels=only, limit=limit)

@@ -102,7 +102,7 @@ def _pictures(order: Order, seeds: range, truncation: float, category: str | Non
         about = {"seed": str(seeds[row]), **_category(generator, noise, row)}
         save_png(picture, targets[row], metadata={**facts, **about})
     about = {"seed": f"{seeds[0]} to {seeds[len(shown) - 1]}", **({} if category is None else {"category": category})}
-    save_png(_grid(shown), order.folder / GRID, metadata={**facts, **about})
+    save_png(grid_of(shown), order.folder / GRID, metadata={**facts, **about})
     print(order.told(len(seeds), clock.seconds))
 
 
@@ -170,7 +170,7 @@ def _category(generator: NoiseDreams, noise: Noise, row: int) -> dict[str, str]:
     return {"category": generator.classes[int(noise.classes[row].argmax())]}
 
 
-def _grid(pictures: Sequence[Image.Image]) -> Image.Image:
+def grid_of(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures of one size on white, in rows, about as many as columns."""
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)

@@ -41,6 +41,7 @@ class Pictures(Dataset[Sample]):
             passes: How often each of them is counted.
         """
         self.pictures, self.passes = pictures, passes
+        self.labels = list(labels)
         self._styles, self._labels = torch.tensor(styles), torch.tensor(labels)
 
     def __len__(self) -> int:

@@ -22,9 +22,10 @@ from dreamgan.errors import UserError
 from dreamgan.images import to_picture
 from dreamgan.latents import drawn
 from dreamgan.lit.gan import Gan
+from dreamgan.lit.likeness import LAYERS, Likeness
 from dreamgan.lit.noise_card import noise_card
 from dreamgan.lit.noise_validation import NOISE_LOGGED, NoiseValidation
-from dreamgan.lit.ranges import check_ranges
+from dreamgan.lit.ranges import check, check_ranges
 from dreamgan.losses import ADVERSARIAL, penalised
 from dreamgan.metrics.from_noise import NoiseMeasures
 from dreamgan.networks.noise import NoiseConfig, NoiseGenerator, NoiseKind
@@ -44,13 +45,18 @@ class DCGAN(Gan):
         latent: Numbers of noise that a picture is made of.
         width: Channels of the networks, as ``NoiseConfig`` says.
         loss: logistic (non-saturating), hinge or relativistic (real and generated pictures in pairs).
+        likeness: Backbone in whose features the generated pictures of a batch shall be like the training pictures, as
+            a set; None: the discriminator alone says what to make.
+        likeness_weight: Of that in the generator's loss.
+        likeness_from: Share of the training after which it counts; what is still far from any dream is all pulled the
+            same way, and made alike.
         r1_weight: Penalty of the discriminator's gradient at real pictures in [0, 1]; 0: none.
         r2_weight: The same at generated ones.
         augment: Show both networks pictures moved and with a hole.
         class_conditional: Learn the classes of the photos apart, to ask for one.
         recipe_conditional: Learn the recipes apart, to ask for one.
         backbone_weights: Files with the weights of the first recipe's network, in whose features validations compare
-            pictures, FILE or NETWORK=FILE with commas between; None for torchvision's own.
+            pictures, and of likeness, FILE or NETWORK=FILE with commas between; None for torchvision's own.
         lr_g: Adam's learning rate of the generator, at its highest.
         lr_d: Adam's learning rate of the discriminator, likewise.
         betas: Of both.
@@ -65,7 +71,7 @@ class DCGAN(Gan):
 
     DATA = (DreamPictures,)
     SHAPE = ("kind", "size_px", "latent", "width", "class_conditional", "recipe_conditional")
-    FROZEN = ("held_out",)
+    FROZEN = ("held_out", "likeness")
 
     generator: NoiseGenerator
 
@@ -76,6 +82,9 @@ class DCGAN(Gan):
         latent: int = 128,
         width: int = 64,
         loss: Literal["logistic", "hinge", "relativistic"] = "relativistic",
+        likeness: str | None = None,
+        likeness_weight: float = 0.1,
+        likeness_from: float = 0.2,
         r1_weight: float = 0.25,
         r2_weight: float = 0.25,
         augment: bool = True,
@@ -95,11 +104,15 @@ class DCGAN(Gan):
         check_ranges(
             self.hparams,
             positive=("lr_g", "lr_d"),
-            not_negative=("r1_weight", "r2_weight"),
+            not_negative=("r1_weight", "r2_weight", "likeness_weight"),
             below_one=("warmup", "ema_decay"),
+            shares=("likeness_from",),
         )
+        known = f"use {', '.join(LAYERS)} or leave it out"
+        check(self.hparams, "likeness", likeness is None or likeness in LAYERS, known)
         NoiseConfig(kind=kind, size_px=size_px, latent=latent, width=width)
         self.classes: list[str] = []
+        self.learnt: dict[str, Any] = {}
         self.measures: NoiseMeasures | None = None
 
     def prepare_for(self, data: DreamPictures) -> None:
@@ -114,6 +127,8 @@ class DCGAN(Gan):
                 "same --model.size_px and --data.size_px"
             )
         self.prepare(data.styles(), data.classes())
+        # What was learnt of the dataset, so that it can be found again.
+        self.learnt = {"labels": data.classes(), "limit": data.limit}
 
     def prepare(self, styles: Sequence[Style], classes: Sequence[str]) -> None:
         """Make the networks, and load the backbone that the first style was dreamed with.
@@ -135,15 +150,17 @@ class DCGAN(Gan):
             styles=len(styles) if values["recipe_conditional"] else 1,
             classes=len(self.classes),
         )
+        files = named_files(values["backbone_weights"], "model.backbone_weights")
+        # Dreams of random networks are those of tests, which have no weights at all.
+        random = "random" if styles[0].facts["weights"] == "random" else None
+        wanted = values["likeness"]
+        self.likeness = Likeness(wanted, files(wanted) or random) if wanted else None
         with torch.random.fork_rng():
             torch.manual_seed(values["seed"] or 0)
             self.generator, self.discriminator = NoiseGenerator(config), NoiseDiscriminator(config)
         self.average(values["ema_decay"])
         facts = styles[0].facts
-        files = named_files(values["backbone_weights"], "model.backbone_weights")
-        self.held_out = NoiseValidation(
-            facts, files(facts["backbone"]) or ("random" if facts["weights"] == "random" else None)
-        )
+        self.held_out = NoiseValidation(facts, files(facts["backbone"]) or random)
 
     def misfit(self, checkpoint: Mapping[str, Any]) -> str | None:
         """As ``Gan.misfit``; the classes must be the same, too."""
@@ -178,6 +195,11 @@ class DCGAN(Gan):
         both = ((self.generator, self.hparams["lr_g"]), (self.discriminator, self.hparams["lr_d"]))
         return [torch.optim.Adam(network.parameters(), lr=rate, betas=betas) for network, rate in both]
 
+    def on_fit_start(self) -> None:
+        """Show the training pictures to the one who looks for likeness."""
+        if self.likeness is not None:
+            self.likeness.learn(self.trainer.datamodule.train_pictures.pictures)  # type: ignore[attr-defined]
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of the discriminator and one of the generator, about the same generated pictures.
 
@@ -211,6 +233,9 @@ class DCGAN(Gan):
         with torch.no_grad():
             real = judge(self._seen(dreams)) if weights["loss"] == "relativistic" else logits[0].detach()
         loss = loss_g(real, judge(self._seen(generated)))
+        if self.likeness is not None and self.progress >= weights["likeness_from"]:
+            terms["train/likeness"] = self.likeness(generated)
+            loss = loss + weights["likeness_weight"] * terms["train/likeness"]
         norm = self.descend(optimizers[0], loss, self.generator, batch_idx)
         self.ema.update_parameters(self.generator)
 
@@ -295,7 +320,7 @@ class DCGAN(Gan):
         if not self.hparams["recipe_conditional"] and len(styles) > 1:
             styles = {", ".join(styles): {"recipes": styles}}
         for facts in styles.values():
-            facts |= {"epochs": epochs, "measures": measures}
+            facts |= {"epochs": epochs, "measures": measures, **self.learnt}
         network: NoiseGenerator = self.ema.module  # type: ignore[assignment]
         card = noise_card(list(styles), self.classes, dataset, network, epochs, measures)
         save_noise_generator(folder, network, styles, self.classes, card)

@@ -36,6 +36,9 @@ def ema_average(decay: float) -> Any:
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
         n = int(count)
+        if not current[0].is_floating_point():  # counters
+            torch._foreach_copy_(averaged, current)
+            return
         torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
     return update
@@ -127,7 +130,8 @@ class Gan(LightningModule):
         Args:
             decay: Per step, at least 0 and below 1; 0: it is the generator as it stands.
         """
-        self.ema = AveragedModel(self.generator, multi_avg_fn=ema_average(decay))
+        # With the buffers: the statistics of a batch norm must be those of the averaged weights.
+        self.ema = AveragedModel(self.generator, multi_avg_fn=ema_average(decay), use_buffers=True)
         self.ema.requires_grad_(False).eval()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]

@@ -63,8 +63,18 @@ def measure_noise(generated: Tensor, dreams: Tensor, photos: Tensor) -> NoiseMea
         kid_photos_std=to_photos.std,
         kid_halves=kernel_distance(dreams[::2], dreams[1::2]).mean,
         kid_between=kernel_distance(photos, dreams).mean,
-        diversity=_spread_of(generated) / _spread_of(dreams) if min(len(generated), len(dreams)) > 1 else NAN,
+        diversity=diversity(generated, dreams),
     )
+
+
+def diversity(generated: Tensor, dreams: Tensor) -> float:
+    """Mean distance of two generated pictures over that of two dreams; NaN where there are no two of either.
+
+    Args:
+        generated: Features, (N, C).
+        dreams: (M, C).
+    """
+    return _spread_of(generated) / _spread_of(dreams) if min(len(generated), len(dreams)) > 1 else NAN
 
 
 def _spread_of(features: Tensor) -> float:

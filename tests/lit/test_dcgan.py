@@ -165,6 +165,37 @@ def test_other_ways_to_train(classed: Path, tmp_path: Path, flags: list[str], av
     assert same is not averaged
 
 
+def test_likeness_joins_in_when_its_time_has_come(classed: Path, tmp_path: Path) -> None:
+    flags = ["--model.likeness", "squeezenet1_1", "--model.likeness_from", "0.5", "--model.likeness_weight", "0.5"]
+    assert fit(classed, tmp_path, *flags, *csv_flags(tmp_path)) == 0
+    values = logged(tmp_path)
+    assert [(epoch, "train/likeness") in values for epoch in range(4)] == [False, False, True, True]
+    state = checkpoint(tmp_path)["state_dict"]
+    # The frozen network is no part of the checkpoint, and the training goes on without it there.
+    assert {name.split(".")[0] for name in state} == {"generator", "discriminator", "ema"}
+    assert (
+        fit(classed, tmp_path, *flags, "--ckpt_path", "last", "--trainer.max_epochs", "5", "--trainer.logger", "false")
+        == 0
+    )
+
+
+def test_the_average_takes_the_statistics_of_batch_norms_along(classed: Path, tmp_path: Path) -> None:
+    assert fit(classed, tmp_path, "--model.kind", "dcgan") == 0
+    state = checkpoint(tmp_path)["state_dict"]
+    name = "layers.2.running_mean"
+    raw, averaged = state[f"generator.{name}"], state[f"ema.module.{name}"]
+    assert not torch.equal(raw, averaged)
+    assert torch.equal(
+        state["generator.layers.2.num_batches_tracked"], state["ema.module.layers.2.num_batches_tracked"]
+    )
+
+
+def test_the_export_says_what_was_learnt(classed: Path, tmp_path: Path) -> None:
+    assert fit(classed, tmp_path, *ONCE, "--data.categories", "cow", "--data.limit", "3") == 0
+    (facts,) = load_noise_generator(tmp_path / "generator").styles.values()
+    assert (facts["labels"], facts["limit"]) == (["cow"], 3)
+
+
 def test_several_recipes_apart_or_as_one(styles: str, tmp_path: Path) -> None:
     flags = [*ONCE, "--data.val_pictures", "0"]
     assert fit(styles, tmp_path / "apart", *flags, "--model.recipe_conditional", "true") == 0
@@ -183,6 +214,8 @@ def test_several_recipes_apart_or_as_one(styles: str, tmp_path: Path) -> None:
         (["--data.size_px", "32"], "give the same --model.size_px and --data.size_px"),
         (["--data.categories", "ant"], "there is no category 'ant', only bee, cow"),
         (["--model.latent", "0"], "latent is 0"),
+        (["--model.likeness", "resnet9"], "likeness is resnet9; use squeezenet1_1, mobilenet_v2, inception_v3, vgg16"),
+        (["--model.likeness_from", "2"], "likeness_from is 2"),
         (["--model.lr_d", "0"], "lr_d is 0"),
         (["--model.r1_weight", "-1"], "r1_weight is -1"),
         (["--model.ema_decay", "1"], "ema_decay is 1"),
@@ -307,4 +340,4 @@ def test_the_configs_that_ship_can_be_trained(classed: Path, tmp_path: Path, nam
     quiet = ["--trainer.enable_progress_bar", "false", "--device", "cpu"]
     assert fit(classed, tmp_path, *ONCE, *small, *quiet, config=str(ROOT / "configs" / f"{name}.yaml")) == 0
     config = load_noise_generator(tmp_path / "generator").network.config
-    assert config.kind == {"dcgan": "residual", "dcgan_paper": "dcgan"}[name]
+    assert (config.kind, config.latent) == ("dcgan", {"dcgan": 128, "dcgan_paper": 100}[name])
