@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "noise_sampling": {"networks", "exports", "latents"},
     "generators": {"sampling"},
     "classifying": {"files", "images", "backbones", "data"},
+    "claims": {"files", "images", "backbones", "data", "dream", "metrics", "classifying"},
 }
 # Training ends by writing what sampling reads.
 MAY_IMPORT["lit"] = set(MAY_IMPORT) - {"__init__"}

@@ -120,7 +120,7 @@ def save_backbone(
     Raises:
         OSError: the file cannot be written.
     """
-    notes = {"pooled": list(pooled), "classes": list(class_names)}
+    notes: dict[str, object] = {"pooled": list(pooled), "classes": list(class_names)}
     if published_input:
         notes["input"] = _PUBLISHED_INPUT
     tensors = {key: tensor.detach().contiguous().cpu() for key, tensor in state.items()}

@@ -90,9 +90,10 @@ class Parts:
                 f"at least {self.frozen.min_size_px}"
             )
         device = next(self.frozen.parameters()).device
-        found = self.frozen(normalise(images_unit.to(device)))
+        found: dict[str, Tensor] = self.frozen(normalise(images_unit.to(device)))
         if self.tail is not None:
-            return found[self.frozen_layers[0]]
+            (answer,) = found.values()
+            return answer
         return pool([found[layer] for layer in self.layers])
 
     def pooled(self, answers: Tensor) -> Tensor:

@@ -24,13 +24,11 @@ class Labelled:
         photo_set: opens them.
         photos: in a fixed order.
         targets: the class of each, its place among the names of the classes.
-        pixels_sha256: of the pixels of each.
     """
 
     photo_set: PhotoSet
     photos: tuple[Photo, ...]
     targets: tuple[int, ...]
-    pixels_sha256: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Count the photos."""
@@ -113,6 +111,26 @@ def find_labelled(
         everything = _usable(train_source, whole, folder, tell)
         train, held = _split(everything, val_last, val_fraction, seed)
     return _joined(train, held, photos)
+
+
+def first_of_each(labelled: Labelled, count: int) -> Labelled:
+    """The first photos of each class by name, in the order that they had.
+
+    Args:
+        labelled: photos.
+        count: of each class.
+
+    Raises:
+        UserError: a class has fewer.
+    """
+    kept: set[str] = set()
+    for target in set(labelled.targets):
+        own = [p.photo_id for p, t in zip(labelled.photos, labelled.targets, strict=True) if t == target]
+        if len(own) < count:
+            raise UserError(f"a class of {labelled.photo_set.name!r} has {len(own)} photos; {count} are needed")
+        kept.update(sorted(own)[:count])
+    pairs = [(p, t) for p, t in zip(labelled.photos, labelled.targets, strict=True) if p.photo_id in kept]
+    return Labelled(labelled.photo_set, tuple(p for p, _ in pairs), tuple(t for _, t in pairs))
 
 
 @dataclass(frozen=True)
@@ -209,4 +227,4 @@ def _joined(train: _Found, held: _Found, name: str) -> LabelledSets:
 
 def _labelled(found: _Found, classes: Sequence[str]) -> Labelled:
     place = {label: number for number, label in enumerate(classes)}
-    return Labelled(found.photo_set, found.photos, tuple(place[photo.label] for photo in found.photos), found.pixels)
+    return Labelled(found.photo_set, found.photos, tuple(place[photo.label] for photo in found.photos))

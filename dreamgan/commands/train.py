@@ -69,7 +69,7 @@ class DreamganCLI(LightningCLI):
             UserError: If a value makes no sense.
         """
         super().parse_arguments(parser, args)
-        self.command = shlex.join(["dreamgan", "train", *(str(arg) for arg in args or ())])
+        self.command = shlex.join(["dreamgan", "train", *(args if isinstance(args, list) else ())])
         config = self.config[self.config.subcommand]
         if config.grid_rows < 1:
             raise UserError(f"grid_rows is {config.grid_rows}; it must be at least 1")

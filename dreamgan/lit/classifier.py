@@ -31,6 +31,9 @@ class FineTuning(LightningModule):
     Batch norms keep their statistics, since batches are small and the frozen part could not follow.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: str = "mobilenet_v2",
@@ -127,7 +130,7 @@ class FineTuning(LightningModule):
         self.seconds_features = time.perf_counter() - began
         self.parts, self.classes, self.tail = parts, data.found.classes, parts.tail
         with torch.no_grad():
-            plain = torch.cat([parts.pooled(some) for some in data.seen("train").answers[0].split(32)])
+            plain = torch.cat([parts.pooled(some) for some in torch.split(data.seen("train").answers[0], 32)])
         # Standardised: maps differ in size a hundredfold, and one learning rate has to do for all. Exported, the head
         # takes the pooled layers as they are.
         self.register_buffer("mean", plain.mean(0))
@@ -200,8 +203,8 @@ class FineTuning(LightningModule):
         if not bool(loss.detach().isfinite()):
             raise NotFiniteError(f"the loss of epoch {self.current_epoch + 1} is not finite; lower --model.lr_head")
         right = (logits.argmax(1) == targets).float().mean()
-        whole_epoch = {"on_step": False, "on_epoch": True, "batch_size": len(targets)}
-        self.log_dict({"train/loss": loss.detach(), "train/accuracy": right}, **whole_epoch)
+        values = {"train/loss": loss.detach(), "train/accuracy": right}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:

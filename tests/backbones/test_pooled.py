@@ -25,7 +25,7 @@ def exported(tmp_path: Path) -> Path:
     spec = BACKBONES["squeezenet1_1"]
     found = load_state(spec, "random")
     full = load_network(spec, found)
-    init_random(full.features)
+    init_random(full.get_submodule("features"))
     state = {key: value for key, value in full.state_dict().items() if not value.is_meta}
     stream = torch.Generator().manual_seed(1)
     state |= {"pooled_head.weight": torch.randn(3, 896, generator=stream), "pooled_head.bias": torch.ones(3)}
