@@ -72,12 +72,6 @@ class Parts:
             "pooled": self.tail is None,
         }
 
-    @property
-    def width(self) -> int:
-        """Number of all the pooled maps."""
-        counts = _widths(self.spec, self.nodes)
-        return sum(counts[layer] for layer in self.layers)
-
     def answer(self, images_unit: Tensor) -> Tensor:
         """What the frozen part says of pictures (B, 3, H, W) in [0, 1]: (B, D), or (B, C, h, w) where a tail follows.
 
@@ -193,9 +187,3 @@ def multiply_adds(network: nn.Module, size_px: int) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 3, size_px, size_px, device="meta"))
     return int(counter.get_total_flops()) // 2
-
-
-def _widths(spec: BackboneSpec, nodes: Mapping[str, str]) -> dict[str, int]:
-    with torch.no_grad():
-        found = cut(build_network(spec), nodes)(torch.empty(1, 3, 512, 512, device="meta"))
-    return {layer: answer.shape[1] for layer, answer in found.items()}

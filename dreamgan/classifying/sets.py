@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreamgan.data.photos import Photo, PhotoSet
+from dreamgan.data.photos import FileCrop, Photo, PhotoSet
 from dreamgan.data.scan import scan, tell_bar
 from dreamgan.data.sources import find_photos
 from dreamgan.data.split import same_pixels, split_of
@@ -174,7 +174,8 @@ def _usable(source: str, whole: PhotoSet, folder: Path, tell: Callable[[str], No
             kept.append(photo)
             pixels.append(each.sha256)
     has = {photo.label for photo in kept} | {part for photo in kept for part in photo.file.split("/")[:-1]}
-    for label in (*whole.labels, *_folders(source)):
+    in_folders = all(isinstance(photo.where, FileCrop) for photo in whole.photos)
+    for label in (*whole.labels, *(_folders(source) if in_folders else ())):
         if label not in has:
             raise UserError(f"class {label!r} of {source!r} has no picture that can be used; remove its folder")
     return _Found(whole, tuple(kept), tuple(pixels), same_pixels(whole.photos, scanned))
@@ -183,7 +184,7 @@ def _usable(source: str, whole: PhotoSet, folder: Path, tell: Callable[[str], No
 def _folders(source: str) -> list[str]:
     """Names of the folders right in a source, which stand for classes."""
     root = Path(source).expanduser()
-    if not root.is_dir() or not any((child / "").is_dir() for child in root.iterdir()):
+    if not root.is_dir():
         return []
     return sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
 

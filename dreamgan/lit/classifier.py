@@ -41,7 +41,7 @@ class FineTuning(LightningModule):
         layers: list[str] | None = None,
         unfreeze: list[str] | None = None,
         unfreeze_every: int = 2,
-        lr_head: float = 1e-3,
+        lr_head: float = 1e-4,
         lr_backbone: float = 1e-4,
         weight_decay: float = 0.05,
         label_smoothing: float = 0.1,
@@ -166,7 +166,7 @@ class FineTuning(LightningModule):
 
     def forward(self, answers: Tensor) -> Tensor:
         """From answers of the frozen part to logits, (B, classes)."""
-        parts = self._loaded()
+        parts = self.loaded
         logits: Tensor = self.head((parts.pooled(answers) - self.mean) / self.std)
         return logits
 
@@ -181,17 +181,17 @@ class FineTuning(LightningModule):
         Args:
             path: A `.safetensors` file.
         """
-        self._loaded().save(path, *self.exported_head(), self.classes)
+        self.loaded.save(path, *self.exported_head(), self.classes)
 
     def unfrozen(self, epoch: int) -> int:
         """How many steps of unfreezing are done in an epoch (counted from 0)."""
-        return min(epoch // int(self.hparams["unfreeze_every"]), len(self._loaded().stages))
+        return min(epoch // int(self.hparams["unfreeze_every"]), len(self.loaded.stages))
 
     def on_train_epoch_start(self) -> None:
         """Unfreeze what is due."""
         if self.tail is not None:
             self.tail.eval()
-            due = frozenset[str]().union(*self._loaded().stages[: self.unfrozen(self.current_epoch)])
+            due = frozenset[str]().union(*self.loaded.stages[: self.unfrozen(self.current_epoch)])
             for name, parameter in self.tail.named_parameters():
                 parameter.requires_grad_(name in due)
 
@@ -237,7 +237,9 @@ class FineTuning(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
-    def _loaded(self) -> Parts:
+    @property
+    def loaded(self) -> Parts:
+        """The network, after `prepare_for`."""
         if self.parts is None:
             raise RuntimeError("call prepare_for() first")
         return self.parts

@@ -81,7 +81,7 @@ class ClassifierReport(Callback):
 
     def facts(self, model: FineTuning, size_px: int) -> dict[str, Any]:
         """What `results.json` holds."""
-        parts = model._loaded()
+        parts = model.loaded
         trained = 0
         if parts.tail is not None:
             due = frozenset[str]().union(*parts.stages[: model.unfrozen(int(self.history[-1]["epoch"]) - 1)])

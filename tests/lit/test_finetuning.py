@@ -26,12 +26,12 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tune(classes: Path, run_dir: Path, *flags: str) -> int:
+def tune(classes: Path, run_dir: Path, *flags: str, command: str = "fit") -> int:
     usual = ["--model.backbone", "squeezenet1_1", "--model.weights", "random", "--data.size_px", "48"]
     usual += ["--data.features", str(classes.parent / "features"), "--data.val_last", "3", "--data.batch_size", "4"]
     usual += ["--trainer.max_epochs", "3", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
     where = ["--data.photos", str(classes), "--run_dir", str(run_dir)]
-    return main(["train", "fit", "--config", CONFIG, *usual, *where, *flags])
+    return main(["train", command, "--config", CONFIG, *usual, *where, *flags])
 
 
 UNFREEZE = ["--model.unfreeze", "[features.11, features.9]", "--model.unfreeze_every", "1"]
@@ -104,6 +104,25 @@ def test_a_resumed_training_ends_as_the_whole_one(classes: Path, tuned: Path, tm
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert len(json.loads((tmp_path / "results.json").read_text())["history"]) == 3
+
+
+def test_validate_measures_a_checkpoint(tuned: Path, classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in tuned.rglob("*") if path.is_file()}
+    assert tune(classes, tuned, *UNFREEZE, "--ckpt_path", "last", command="validate") == 0
+    assert "val/accuracy" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in tuned.rglob("*") if path.is_file()} == before
+
+
+def test_a_checkpoint_of_something_else(
+    tuned: Path, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = ["--ckpt_path", str(tuned / "checkpoints" / "last.ckpt")]
+    assert tune(classes, tmp_path / "run", *last) == 2
+    assert "was trained with unfreeze ['features.11', 'features.9'], this model has None" in capsys.readouterr().err
+    for label, height in (("ants", 48), ("wasps", 60)):
+        write_photos(tmp_path / "others" / label, 8, height, 64)
+    assert tune(tmp_path / "others", tmp_path / "run", *UNFREEZE, *last) == 2
+    assert "knows the classes ants, bees, the photos show ants, wasps" in capsys.readouterr().err
 
 
 def test_head_only_on_several_layers(classes: Path, tmp_path: Path) -> None:
