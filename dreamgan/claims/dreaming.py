@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import torch
@@ -28,16 +30,18 @@ def kept_dreams(
         extractor: of the recipe's layers.
         recipe: what is dreamed.
         seed: of the shifts.
-        folder: of the files, for these photos and this network only.
+        folder: of the files; those of other photos and networks lie in other folders beneath it.
 
     Returns:
         (N, 3, H, W) in [0, 1], in the 256 levels of a file.
     """
     device = next(extractor.parameters()).device
+    key = [names, list(photos.shape), extractor.weights_sha256, recipe.to_json(), seed]
+    home = folder / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     found = []
     with tqdm(total=len(photos), desc=folder.name, unit="dream", disable=None, leave=False) as bar:
         for start in range(0, len(photos), PART):
-            path, part = folder / f"{start // PART:04d}.safetensors", slice(start, start + PART)
+            path, part = home / f"{start // PART:04d}.safetensors", slice(start, start + PART)
             if not path.exists():
                 images = [
                     dream(few.to(device), extractor, recipe, seed=seed, photo_ids=some).images.cpu()

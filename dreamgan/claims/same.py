@@ -65,9 +65,8 @@ def compare(
             f"'{tuned}' has the weights of the original up to {', '.join(recipe.layer_names)}; train layers before that"
         )
     dreams = {
-        name: kept_dreams(photos, names, extractor, recipe, seed, out / "dreams" / f"{backbone}-{name}-{key}")
+        name: kept_dreams(photos, names, extractor, recipe, seed, out / "dreams")
         for name, extractor, seed in (("d", original, _SEED), ("second", original, _SECOND), ("tuned", other, _SECOND))
-        for key in [extractor.weights_sha256[:8]]
     }
     facts = {"backbone": backbone, "recipe": RECIPE, "layers": list(recipe.layer_names), "weight_change": change}
     facts |= judged(photos, dreams, referee)

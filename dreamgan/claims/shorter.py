@@ -269,12 +269,20 @@ def _material(photos: str, out: Path, weights: str | None, plan: Plan) -> Materi
     places = torch.tensor([place[photo.photo_id] for photo in some.photos])
     recipe = get_recipe(RECIPE, BACKBONE)
     extractor = load_extractor(BACKBONE, recipe.layer_names, weights=weights)
-    key = extractor.weights_sha256[:8]
+    _check_same(
+        out / "experiment.json",
+        [
+            pool.photo_set.list_sha256(pool.photos),
+            val.photo_set.list_sha256(val.photos),
+            extractor.weights_sha256,
+            vars(plan),
+        ],
+    )
     train, held = (views(each, range(len(each)), SIZE_PX, 0, 0) for each in (pool, val))
     few = first_of_each(some, plan.dreamed)
     few_photos = views(few, range(len(few)), SIZE_PX, 0, 0)
-    dreams = kept_dreams(train, _names(pool), extractor, recipe, 0, out / f"dreams-train-{len(pool)}-{key}")
-    dreamed = kept_dreams(few_photos, _names(few), extractor, recipe, 0, out / f"dreams-val-{len(few)}-{key}")
+    dreams = kept_dreams(train, _names(pool), extractor, recipe, 0, out / "dreams")
+    dreamed = kept_dreams(few_photos, _names(few), extractor, recipe, 0, out / "dreams")
     kinds = {"photos": train, "dreams": dreams, "noise": with_noise(train, dreams, 0), "blurred": blurred(train)}
     parts = load_parts(BACKBONE, weights=weights, unfreeze=UNFREEZE)
 
@@ -301,6 +309,19 @@ def _material(photos: str, out: Path, weights: str | None, plan: Plan) -> Materi
             "tail": whole - frozen,
         },
     )
+
+
+def _check_same(path: Path, facts: list[Any]) -> None:
+    """Go on only with the photos, weights and sizes that the runs in a folder were begun with.
+
+    Raises:
+        UserError: others are there.
+    """
+    text = json.dumps(facts)
+    if not path.exists():
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{path.parent} holds runs on other photos or weights; give another --out")
 
 
 def _frozen_multiply_adds(parts: Parts, size_px: int) -> int:

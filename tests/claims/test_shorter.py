@@ -79,5 +79,13 @@ def test_all_runs_once_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(row["on_dreams"]) == 3
     with pytest.raises(UserError, match="there is no arm 'dream'"):
         run(str(tmp_path / "set"), tmp_path / "out", arms=["dream"], **flags)
+    (tmp_path / "out" / "runs" / "fine-tuning-photos-0.json").unlink()
+    with pytest.raises(UserError, match="holds runs on other photos or weights"):
+        run(
+            str(tmp_path / "set"),
+            tmp_path / "out",
+            weights="random",
+            plan=Plan(pool=3, few=2, val=2, dreamed=1, seeds=2),
+        )
     with pytest.raises(UserError, match="has 4 photos; 5 are needed"):
         run(str(tmp_path / "set"), tmp_path / "other", weights="random", plan=Plan(pool=5), tell=said.append)
