@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -34,7 +35,7 @@ def cached_features(
     seed: int,
     folder: Path,
     batch: int = 8,
-) -> Tensor:
+) -> tuple[Tensor, float]:
     """Answers of a frozen network to one view of every photo, from files as far as they are there.
 
     The files of one network, set and size lie in a folder named by the hash of all these; the set counts by the names,
@@ -51,7 +52,8 @@ def cached_features(
         batch: pictures at a time.
 
     Returns:
-        (N, …), on the CPU: float32, or float16 where the answers have places (they are large, and so are the photos).
+        (N, …), on the CPU: float32, or float16 where the answers have places, since those are large; and the seconds
+        that it took to compute them, now or when the files were written.
 
     Raises:
         UserError: a photo can no longer be read.
@@ -68,19 +70,22 @@ def cached_features(
     home = folder / hashlib.sha256(text.encode()).hexdigest()[:20]
     if not (home / "key.json").exists():
         write_text(home / "key.json", text + "\n")
-    parts = []
+    parts, seconds = [], 0.0
     with tqdm(total=len(labelled), desc=f"features, view {view}", unit="photo", disable=None, leave=False) as bar:
         for start in range(0, len(labelled), PART_PHOTOS):
             path = home / f"view{view}-{start // PART_PHOTOS:05d}.safetensors"
             count = min(PART_PHOTOS, len(labelled) - start)
-            part = _read(path, count)
-            if part is None:
+            found = _read(path, count)
+            if found is None:
+                began = time.perf_counter()
                 part = _compute(frozen, labelled, range(start, start + count), size_px, view, seed, batch)
+                found = part, time.perf_counter() - began
                 with whole_file(path) as temporary:
-                    save_file({"features": part}, temporary)
-            parts.append(part)
+                    save_file({"features": part}, temporary, metadata={"seconds": repr(found[1])})
+            parts.append(found[0])
+            seconds += found[1]
             bar.update(count)
-    return torch.cat(parts)
+    return torch.cat(parts), seconds
 
 
 def views(labelled: Labelled, places: range, size_px: int, view: int, seed: int) -> Tensor:
@@ -105,9 +110,10 @@ def _compute(
     return torch.cat(answers).contiguous()
 
 
-def _read(path: Path, count: int) -> Tensor | None:
+def _read(path: Path, count: int) -> tuple[Tensor, float] | None:
     try:
-        features = load_file(path).get("features")
+        with safe_open(path, "pt") as file:
+            features, seconds = file.get_tensor("features"), float((file.metadata() or {}).get("seconds", 0))
     except (OSError, SafetensorError):  # not there yet, or damaged
         return None
-    return features if features is not None and len(features) == count else None
+    return (features, seconds) if len(features) == count else None
