@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def same_dreams(
     photos: str,
-    tuned: str,
+    tuned: str | None = None,
     weights: str | None = None,
     referee_weights: str | None = None,
     photos_per_class: int = 60,
@@ -22,7 +22,7 @@ def same_dreams(
 
     Args:
         photos: Folder with train and val, each with a folder of photos per class.
-        tuned: Fine-tuned weights, as NETWORK=FILE with commas between.
+        tuned: Fine-tuned weights, as NETWORK=FILE with commas between; must be given.
         weights: Those of the originals, as NETWORK=FILE with commas between. Default: torchvision's own.
         referee_weights: File of the referee (VGG16, features are enough; InceptionV3 for dreams of a VGG). Default:
             torchvision's own, if they are in its cache.
@@ -42,9 +42,9 @@ def same_dreams(
 
     at_least(2, photos_per_class=photos_per_class)
     folder = out_folder(out)
-    networks = [part.partition("=")[0].strip() for part in tuned.split(",")]
-    if "=" not in tuned:
+    if tuned is None or "=" not in tuned:
         raise UserError(f"--tuned: {tuned!r} is not NETWORK=FILE, like mobilenet_v2=runs/tuned/backbone.safetensors")
+    networks = [part.partition("=")[0].strip() for part in tuned.split(",")]
     files, originals = named_files(tuned, "tuned"), named_files(weights, "weights")
     judges = {}
     for network in networks:
