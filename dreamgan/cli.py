@@ -14,12 +14,15 @@ usage: dreamgan COMMAND ...
 
   dream          dream a photo or a folder of photos directly
   dataset        dream a set of photos into a dataset of (photo, dream) pairs
-  train          train a generator on such a dataset (Lightning's command line: fit, validate ...)
+  train          train a generator on such a dataset, or a classifier (Lightning's command line: fit, validate ...)
   sample         dream photos, or from noise, in one pass of a trained generator
   evaluate       measure a trained generator against the direct dreams of a dataset
   export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
   quickstart     all of it on sample photos and small defaults, in some minutes
   reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
+  compare_backbones  train the same head on several networks and sets of photos, as a table
+  shorter_training   do dreams among the training photos of a classifier shorten its training?
+  same_dreams        does fine-tuning a network change what it dreams?
   bench_dream    time the dream engine against the arithmetic floor of this machine
   bench_dataset  measure what a dream dataset costs beyond its dreams: bytes, time and memory
   bench_sample   time dreams in one pass against direct ones, in seconds and in multiply-adds
@@ -76,6 +79,24 @@ def _reproduce(args: list[str]) -> None:
     _call("reproduce", reproduce, args)
 
 
+def _compare_backbones(args: list[str]) -> None:
+    from dreamgan.commands.compare_backbones import compare_backbones
+
+    _call("compare_backbones", compare_backbones, args)
+
+
+def _shorter_training(args: list[str]) -> None:
+    from dreamgan.commands.shorter_training import shorter_training
+
+    _call("shorter_training", shorter_training, args)
+
+
+def _same_dreams(args: list[str]) -> None:
+    from dreamgan.commands.same_dreams import same_dreams
+
+    _call("same_dreams", same_dreams, args)
+
+
 def _bench_dream(args: list[str]) -> None:
     from dreamgan.bench.dream import bench_dream
 
@@ -109,6 +130,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export_onnx": _export_onnx,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
+    "compare_backbones": _compare_backbones,
+    "shorter_training": _shorter_training,
+    "same_dreams": _same_dreams,
     "bench_dream": _bench_dream,
     "bench_dataset": _bench_dataset,
     "bench_sample": _bench_sample,

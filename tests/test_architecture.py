@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "views": set(),
     "losses": set(),
     "augment": set(),
-    "backbones": set(),
+    "backbones": {"files"},
     "networks": {"backbones"},
     "dream": {"images", "backbones"},
     "style": {"images", "backbones"},
@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": {"files", "images", "networks", "exports"},
     "noise_sampling": {"networks", "exports", "latents"},
     "generators": {"sampling"},
+    "classifying": {"files", "images", "backbones", "data"},
+    "claims": {"files", "images", "backbones", "data", "dream", "metrics", "classifying"},
 }
 # Training ends by writing what sampling reads.
 MAY_IMPORT["lit"] = set(MAY_IMPORT) - {"__init__"}

@@ -38,7 +38,8 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.Captu
     assert cli.main(["draem"]) == 2
     assert (
         last_line(capsys) == "dreamgan: there is no command 'draem'; use dream, dataset, train, sample, evaluate, "
-        "export_onnx, quickstart, reproduce, bench_dream, bench_dataset, bench_sample, kill_dataset"
+        "export_onnx, quickstart, reproduce, compare_backbones, shorter_training, same_dreams, bench_dream, "
+        "bench_dataset, bench_sample, kill_dataset"
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dreamgan.backbones.pooled import POOLED_HEAD, PooledHead
 from dreamgan.backbones.registry import (
     BACKBONES,
     IMAGENET_MEAN,
@@ -19,6 +20,7 @@ from dreamgan.backbones.registry import (
     BackboneSpec,
     build_network,
     get_spec,
+    layer_table,
     resolve_layer,
 )
 from dreamgan.backbones.weights import WeightsFile, load_state
@@ -40,6 +42,7 @@ class Extractor(nn.Module):
         weights_sha256: sha256 of the weights file, hexadecimal.
         min_size_px: the smallest square input, in pixels, to which all layers answer.
         widths: layer as asked → its number of maps, or of values where the layer has no places, as in `head`.
+        class_names: of the classes of `head`, in order, where the weights bring names of their own.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Extractor(nn.Module):
         nodes: Mapping[str, str],
         weights_name: str,
         weights_sha256: str,
+        class_names: Sequence[str] = (),
     ) -> None:
         """Wrap a network that returns a dict of activations.
 
@@ -59,6 +63,7 @@ class Extractor(nn.Module):
             nodes: layer as asked → graph node.
             weights_name: file name of the weights, or `random`.
             weights_sha256: sha256 of the weights file, hexadecimal.
+            class_names: of the classes of `head`; none: ImageNet's, where there are 1000.
         """
         super().__init__()
         self.network = network
@@ -72,6 +77,7 @@ class Extractor(nn.Module):
         self._batch_norms = tuple(exposed)
         self.weights_name = weights_name
         self.weights_sha256 = weights_sha256
+        self.class_names = tuple(class_names)
         self.min_size_px, widths = _sizes(network)
         self.widths = {layer: widths[layer] for layer in nodes}
         self.train(False)
@@ -167,15 +173,13 @@ def load_extractor(
         raise UserError(f"no layer of {spec.name} is named; give at least one")
     nodes = {layer: resolve_layer(spec, layer) for layer in layers}
     found = load_state(spec, weights)
-    transform = spec.published_transforms_input and found.torchvision_published
-    # Built without memory (meta device), then given the tensors of the file: no time goes into initial
-    # values, and what is still without memory afterwards is what the file lacks.
-    full = build_network(spec, classes=found.classes, transform_input=transform)
-    if found.state is not None:
-        full.load_state_dict(found.state, strict=False, assign=True)  # load_state has checked keys and shapes
-    network = cut(full, nodes)
+    if found.pooled:
+        own_head = layer_table(spec.name)["head"]
+        nodes = {layer: POOLED_HEAD if node == own_head else node for layer, node in nodes.items()}
+    full = load_network(spec, found)
+    network = cut(full, nodes, found.pooled)
     if found.state is None:
-        _init_random(network)
+        init_random(network)
     elif _lacking(network):
         raise UserError(_lacking_message(spec, full, nodes, found))
     if batch_norms:
@@ -186,19 +190,46 @@ def load_extractor(
         tensor.data = tensor.data.clone()  # no longer a view of a file that may be replaced or deleted
     network.to(memory_format=torch.channels_last)
     extractor = Extractor(
-        network, backbone=spec.name, nodes=nodes, weights_name=found.name, weights_sha256=found.sha256
+        network,
+        backbone=spec.name,
+        nodes=nodes,
+        weights_name=found.name,
+        weights_sha256=found.sha256,
+        class_names=found.class_names,
     )
     if batch_norms:
         _check_batch_norms(extractor, from_file=found.state is not None)
     return extractor.to(device)
 
 
-def cut(network: nn.Module, nodes: Mapping[str, str]) -> fx.GraphModule:
+def load_network(spec: BackboneSpec, found: WeightsFile) -> nn.Module:
+    """Build the whole network with the tensors of a file; what the file lacks stays on the meta device.
+
+    Args:
+        spec: the backbone.
+        found: from `load_state`; its head over pooled layers becomes the sub-module `pooled_head`.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    transform = spec.published_transforms_input and found.torchvision_published
+    # Built without memory, then given the tensors of the file: no time goes into initial values, and what is still
+    # without memory afterwards is what the file lacks.
+    full = build_network(spec, classes=found.classes, transform_input=transform)
+    if found.pooled and found.state is not None:
+        full.add_module(POOLED_HEAD, PooledHead(*found.state[f"{POOLED_HEAD}.weight"].shape[::-1]).to("meta"))
+    if found.state is not None:
+        full.load_state_dict(found.state, strict=False, assign=True)  # load_state has checked keys and shapes
+    return full
+
+
+def cut(network: nn.Module, nodes: Mapping[str, str], pooled: Sequence[str] = ()) -> fx.GraphModule:
     """Keep what the given graph nodes need, and make it free of in-place operations and dropout.
 
     Args:
         network: from `build_network`; it shares its modules with the result.
-        nodes: key of the result → graph node.
+        nodes: key of the result → graph node; `pooled_head` is one where the network has such a head.
+        pooled: graph nodes that this head sees.
 
     Returns:
         Images (B, 3, H, W) → dict with the keys of `nodes`. Modules keep their paths.
@@ -210,8 +241,11 @@ def cut(network: nn.Module, nodes: Mapping[str, str]) -> fx.GraphModule:
     tracer = NodePathTracer()
     graph: fx.Graph = tracer.trace(network)
     by_name = {name: node for node, name in tracer.node_to_qualname.items()}
-    part = fx.GraphModule(network, graph)
     output = next(node for node in graph.nodes if node.op == "output")
+    if pooled:
+        with graph.inserting_before(output):
+            by_name[POOLED_HEAD] = graph.call_module(POOLED_HEAD, tuple(by_name[node] for node in pooled))
+    part = fx.GraphModule(network, graph)
     output.args = ({key: by_name[name] for key, name in nodes.items()},)
     graph.eliminate_dead_code()
     for node in graph.nodes:
@@ -283,7 +317,7 @@ def _modules(prefixes: Iterable[str], keys: Sequence[str]) -> list[str]:
     return [prefix.rstrip(".") for prefix in prefixes if any(key.startswith(prefix) for key in keys)]
 
 
-def _init_random(network: nn.Module) -> None:
+def init_random(network: nn.Module) -> None:
     """He-normal weights (fan in), zero biases, batch norm without effect: no activation dies out.
 
     Each layer has its own stream, seeded by its path, so its values do not depend on where the network is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from dreamgan.commands.quiet import quiet_lightning
 from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
+from dreamgan.lit.classifier import FineTuning
+from dreamgan.lit.classifier_report import ClassifierReport
 from dreamgan.lit.gan import Gan, NotFiniteError
 from dreamgan.making.publish import prepare_wandb
 
@@ -66,6 +69,7 @@ class DreamganCLI(LightningCLI):
             UserError: If a value makes no sense.
         """
         super().parse_arguments(parser, args)
+        self.command = shlex.join(["dreamgan", "train", *(args if isinstance(args, list) else ())])
         config = self.config[self.config.subcommand]
         if config.grid_rows < 1:
             raise UserError(f"grid_rows is {config.grid_rows}; it must be at least 1")
@@ -137,6 +141,7 @@ class DreamganCLI(LightningCLI):
             ValidationLine(),
             PictureGrid(str(run_dir / "grids"), rows=self._get(self.config_init, "grid_rows")),
             ExportGenerator(str(run_dir / "generator")),
+            ClassifierReport(str(run_dir), self.command),
         ]
         kwargs["callbacks"] = callbacks
         # The pairs are dealt out to the processes by our own sampler, batch by batch of one style.
@@ -182,8 +187,14 @@ class DreamganCLI(LightningCLI):
             self.model.check_data(self.datamodule)
             self.datamodule.setup(self.subcommand)
             self.model.prepare_for(self.datamodule)
+        if isinstance(self.model, FineTuning):
+            self.model.check_data(self.datamodule)
+            if self.trainer.world_size > 1:
+                raise UserError("fine-tuning runs on one device; leave trainer.devices and num_nodes at 1")
+            self.datamodule.setup(self.subcommand)
+            self.model.prepare_for(self.datamodule, self.trainer.strategy.root_device)
         if self._checkpoint is not None:
-            if isinstance(self.model, Gan):
+            if isinstance(self.model, Gan | FineTuning):
                 reason = self.model.misfit(read_checkpoint(self._checkpoint))
                 if reason:
                     raise UserError(f"checkpoint {self._checkpoint} {reason}")

@@ -229,7 +229,7 @@ class Scorer:
         with torch.no_grad():
             for term in objective:
                 if term.kind == "class":
-                    index = class_index(term.label, extractor.widths[term.layer])
+                    index = class_index(term.label, extractor.widths[term.layer], extractor.class_names)
                     self.known[term] = torch.tensor([index], device=photos.device)
                 elif term.kind in ("select_max", "select_min"):
                     self.known[term] = choose_maps(photos, extractor, term)
@@ -307,7 +307,7 @@ def check_objective(
         if term.count > width:
             raise UserError(f"{term.call}: {term.layer} has {width} maps only")
         if term.kind == "class":
-            class_index(term.label, width)
+            class_index(term.label, width, extractor.class_names)
         if term.guide and term.guide not in guides:
             raise UserError(f"{term.call} needs a guide picture named {term.guide!r}; given: {_names(guides)}")
         if term.guide and min(guides[term.guide].shape[-2:]) < extractor.min_size_px:

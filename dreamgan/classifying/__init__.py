@@ -1,0 +1,1 @@
+"""Photos with classes: sets of them, features of frozen networks, accuracies and their pictures. No training here."""
