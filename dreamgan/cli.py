@@ -18,6 +18,7 @@ usage: dreamgan COMMAND ...
   sample         dream photos, or from noise, in one pass of a trained generator
   evaluate       measure a trained generator against the direct dreams of a dataset
   export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
+  style          paint a photo in the style of another picture; reconstruct content or style from noise
   quickstart     all of it on sample photos and small defaults, in some minutes
   reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
   bench_dream    time the dream engine against the arithmetic floor of this machine
@@ -64,6 +65,12 @@ def _export_onnx(args: list[str]) -> None:
     _call("export_onnx", export_onnx, args)
 
 
+def _style(args: list[str]) -> None:
+    from dreamgan.commands.style import style_photos
+
+    _call("style", style_photos, args)
+
+
 def _quickstart(args: list[str]) -> None:
     from dreamgan.quickstart import quickstart
 
@@ -107,6 +114,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "sample": _sample,
     "evaluate": _evaluate,
     "export_onnx": _export_onnx,
+    "style": _style,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
     "bench_dream": _bench_dream,

@@ -63,7 +63,7 @@ def with_colours_of(images: Tensor, photos: Tensor) -> Tensor:
 
 
 def _covariance(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Covariance of the colours, (3, 3), a little of which is unit so that grey pictures have an inverse; mean (3, 1)."""
+    """Covariance of the colours, (3, 3), widened a little, so that grey ones have an inverse; their mean, (3, 1)."""
     flat = image[0].double().flatten(1)
     mean = flat.mean(dim=1, keepdim=True)
     centred = flat - mean
@@ -72,4 +72,5 @@ def _covariance(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(1e-12) ** exponent) @ vectors.T
+    raised: Tensor = (vectors * values.clamp_min(1e-12) ** exponent) @ vectors.T
+    return raised

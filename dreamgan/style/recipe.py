@@ -63,7 +63,7 @@ class StyleRecipe:
 
     content_layers: Layers = _VGG[0]
     style_layers: Layers = _VGG[1]
-    content_weight: float = 1.0
+    content_weight: float = 0.03
     style_weight: float = 1.0
     tv_weight: float = 0.0
     optimizer: OptimizerName = "lbfgs"
@@ -86,7 +86,9 @@ class StyleRecipe:
             for layer, share in layers:
                 _check(f"the weight of {kind} layer {layer!r}", share, share >= 0, "at least 0")
             if weight > 0 and not sum(share for _, share in layers) > 0:
-                raise UserError(f"{kind}_weight is {weight:g}, and no layer of the {kind} has a weight above 0; name one")
+                raise UserError(
+                    f"{kind}_weight is {weight:g}, and no layer of the {kind} has a weight above 0; name one"
+                )
         if not self.content_weight + self.style_weight > 0:
             raise UserError("content_weight and style_weight are both 0; one of them must be above 0")
 

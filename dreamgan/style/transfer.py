@@ -81,8 +81,8 @@ def transfer_style(
     style reconstruction, in which the photo only says how large the picture becomes.
 
     Source: Gatys et al. 2016; coarse to fine as in Gatys et al. 2017 (Controlling Perceptual Factors).
-    Differs: see ``Comparison``. L-BFGS is not held within [0, 1], the picture is clamped when a level is done; Adam's is
-    clamped at every step.
+    Differs: see ``Comparison``. L-BFGS is not held within [0, 1], the picture is clamped when a level is done; Adam's
+    is clamped at every step.
 
     Args:
         photo: (1, 3, H, W) in [0, 1].
@@ -97,7 +97,7 @@ def transfer_style(
 
     Raises:
         ValueError: If a picture is not as described.
-        UserError: If the loss is not finite.
+        UserError: If the photo is too small for the layers, or the loss is not finite.
     """
     check_images(photo, "photo")
     if len(photo) != 1 or (style is not None and len(style) != 1):
@@ -105,6 +105,11 @@ def transfer_style(
     if style is not None:
         check_images(style, "style")
         style = style.to(photo)
+    if min(photo.shape[-2:]) < extractor.min_size_px:
+        raise UserError(
+            f"the photo is {photo.shape[-1]}x{photo.shape[-2]} px, and {extractor.layers_by_depth[-1]} of "
+            f"{extractor.backbone} needs {extractor.min_size_px} px a side; give a larger photo or a lower layer"
+        )
     if recipe.pooling == "average":
         average_pooling(extractor)
     source = photo
@@ -113,7 +118,8 @@ def transfer_style(
     elif recipe.colour == "luminance" and style is not None:
         source = grey(photo)
         style = match_luminance(grey(style), source)
-    sizes = level_sizes(*photo.shape[-2:], recipe.levels, extractor.min_size_px)
+    height, width = photo.shape[-2:]
+    sizes = level_sizes(height, width, recipe.levels, extractor.min_size_px)
     image = _begun(source, recipe, sizes[0], seed)
     passes: list[Pass] = []
     for level, size in enumerate(sizes):
@@ -172,24 +178,33 @@ def _descend(
     """Change the pixels pass by pass; yield the terms before the first pass and after each, (1,) without a graph."""
     seen = _Seen(image, comparison, content)
     yield seen.terms()
-    if recipe.optimizer == "lbfgs":
-        optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
-            [image],
-            max_iter=1,
-            history_size=20,
-            # It must not take a plateau for the end: the user says how many passes.
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-            line_search_fn="strong_wolfe",
-        )
-    else:
-        optimizer = torch.optim.Adam([image], lr=recipe.step_size)
+    optimizer = _optimizer(image, recipe)
     for _ in range(recipe.passes):
+        before = seen.loss()
         optimizer.step(seen.loss)
         if recipe.optimizer == "adam":
             with torch.no_grad():
                 image.clamp_(0, 1)
+        elif not seen.loss() < before:
+            # The line search found nothing better, and would find nothing in the same direction again: begin anew, down
+            # the gradient.
+            optimizer = _optimizer(image, recipe)
+            optimizer.step(seen.loss)
         yield seen.terms()
+
+
+def _optimizer(image: Tensor, recipe: StyleRecipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam([image], lr=recipe.step_size)
+    return torch.optim.LBFGS(
+        [image],
+        max_iter=1,
+        history_size=20,
+        # It must not take a plateau for the end: the user says how many passes.
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )
 
 
 class _Seen:
@@ -203,9 +218,10 @@ class _Seen:
         self._at: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
 
-    def loss(self) -> Tensor:
+    def loss(self) -> float:
+        """The loss here; what it changes is the picture's gradient."""
         terms = self.terms()
-        return torch.stack(list(terms.values())).sum()
+        return float(torch.stack(list(terms.values())).sum())
 
     def terms(self) -> dict[str, Tensor]:
         if self._at is None or not torch.equal(self._at, self.image):
