@@ -19,6 +19,7 @@ usage: dreamgan COMMAND ...
   evaluate       measure a trained generator against the direct dreams of a dataset
   export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
   style          paint a photo in the style of another picture; reconstruct content or style from noise
+  compare        the same photos in every way, dreamed and painted, on one page
   quickstart     all of it on sample photos and small defaults, in some minutes
   reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
   bench_dream    time the dream engine against the arithmetic floor of this machine
@@ -71,6 +72,12 @@ def _style(args: list[str]) -> None:
     _call("style", style_photos, args)
 
 
+def _compare(args: list[str]) -> None:
+    from dreamgan.commands.compare import compare
+
+    _call("compare", compare, args)
+
+
 def _quickstart(args: list[str]) -> None:
     from dreamgan.quickstart import quickstart
 
@@ -115,6 +122,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "export_onnx": _export_onnx,
     "style": _style,
+    "compare": _compare,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
     "bench_dream": _bench_dream,

@@ -24,7 +24,7 @@ from dreamgan.lit.gan import GeneratorTraining
 from dreamgan.lit.ranges import check, check_ranges
 from dreamgan.lit.start import start_from
 from dreamgan.lit.style_card import style_card
-from dreamgan.networks.translator import EncoderName, Translator, TranslatorConfig
+from dreamgan.networks.translator import EncoderName, Translator, TranslatorConfig, padded
 from dreamgan.sampling import save_generator
 from dreamgan.style import Comparison, StyleRecipe, get_style_recipe
 from dreamgan.style.recipe import parse_style_layers
@@ -109,7 +109,7 @@ class FeedForwardStyle(GeneratorTraining):
         encoder_weights: str | None = None,
         start_from: str | None = None,
         widths: tuple[int, int, int, int, int] = (16, 24, 40, 80, 160),
-        lr_g: float = 1e-3,
+        lr_g: float = 3e-4,
         encoder_lr_factor: float = 0.3,
         betas: tuple[float, float] = (0.8, 0.99),
         warmup: float = 0.05,
@@ -213,12 +213,24 @@ class FeedForwardStyle(GeneratorTraining):
         decoder, encoder = optimizer.param_groups
         decoder["lr"], encoder["lr"] = rate, rate * self.hparams["encoder_lr_factor"]
         photos = batch["photo"]
-        terms = {name: value.mean() for name, value in self._terms(self.generator(photos), photos).items()}
+        terms = {name: value.mean() for name, value in self._terms(self._painted(photos), photos).items()}
         loss = torch.stack(list(terms.values())).sum()
         norm = self.descend(optimizer, loss, self.generator, batch_idx, clip=self.hparams["clip"])
         self.ema.update_parameters(self.generator)
         logs = {f"train/{name}": term for name, term in terms.items()}
         self.log_step({**logs, "train/gradient_norm": norm}, loss, len(photos))
+
+    def _painted(self, photos: Tensor) -> Tensor:
+        """As the generator paints, but pixels outside [0, 1], which are clamped, keep their gradient.
+
+        Without it a network that has once painted all pixels black or white stays so: style pushes much harder than
+        the losses of dreams do, and nothing here pulls towards a picture of the right brightness.
+        """
+        height, width = photos.shape[-2:]
+        strength = photos.new_ones(len(photos))
+        residual = self.generator.residual(padded(photos), photos.new_ones(len(photos), 1), strength)
+        painted = photos + residual[..., :height, :width]
+        return painted + (painted.clamp(0, 1) - painted).detach()
 
     def _terms(self, generated: Tensor, photos: Tensor) -> dict[str, Tensor]:
         """Weighted losses of each picture, in float32: sums over places leave the range of the short types."""
