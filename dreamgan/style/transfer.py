@@ -21,6 +21,8 @@ TERMS = ("content", "style", "tv")
 # A coarser level would hold less than a network's deepest style layer can see.
 LEAST_LEVEL_PX = 48
 NOISE_CONTRAST = 0.2
+# How far the first step of L-BFGS moves a pixel in the mean, before its line search.
+FIRST_STEPS = (3e-3, 1e-4, 3e-6)
 
 
 @dataclass(frozen=True)
@@ -178,26 +180,32 @@ def _descend(
     """Change the pixels pass by pass; yield the terms before the first pass and after each, (1,) without a graph."""
     seen = _Seen(image, comparison, content)
     yield seen.terms()
-    optimizer = _optimizer(image, recipe)
+    optimizer = _optimizer(seen, recipe, FIRST_STEPS[0])
     for _ in range(recipe.passes):
-        before = seen.loss()
-        optimizer.step(seen.loss)
+        before = seen.total()
+        _step(optimizer, seen)
         if recipe.optimizer == "adam":
             with torch.no_grad():
                 image.clamp_(0, 1)
-        elif not seen.loss() < before:
-            # The line search found nothing better, and would find nothing in the same direction again: begin anew, down
-            # the gradient.
-            optimizer = _optimizer(image, recipe)
-            optimizer.step(seen.loss)
+        else:
+            for first_step in FIRST_STEPS:
+                if seen.total() < before:
+                    break
+                # The line search found nothing better, and would find nothing in the same direction again: begin anew,
+                # down the gradient, ever more carefully.
+                optimizer = _optimizer(seen, recipe, first_step)
+                _step(optimizer, seen)
         yield seen.terms()
 
 
-def _optimizer(image: Tensor, recipe: StyleRecipe) -> torch.optim.Optimizer:
+def _optimizer(seen: _Seen, recipe: StyleRecipe, first_step: float) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
-        return torch.optim.Adam([image], lr=recipe.step_size)
+        return torch.optim.Adam([seen.image], lr=recipe.step_size)
+    seen.rescale()
     return torch.optim.LBFGS(
-        [image],
+        [seen.image],
+        # Of the first step alone, which torch shortens to a length (in L1) of 1: far too little for a whole picture.
+        lr=first_step * seen.image.numel(),
         max_iter=1,
         history_size=20,
         # It must not take a plateau for the end: the user says how many passes.
@@ -205,6 +213,12 @@ def _optimizer(image: Tensor, recipe: StyleRecipe) -> torch.optim.Optimizer:
         tolerance_change=0.0,
         line_search_fn="strong_wolfe",
     )
+
+
+def _step(optimizer: torch.optim.Optimizer, seen: _Seen) -> None:
+    optimizer.step(seen.loss)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.param_groups[0]["lr"] = 1.0
 
 
 class _Seen:
@@ -217,18 +231,35 @@ class _Seen:
         self.image, self.comparison, self.content = image, comparison, content
         self._at: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
+        self._scale = 1.0
+
+    def rescale(self) -> None:
+        """Let the optimiser see the loss so large that the gradient's mean size is 1 here.
+
+        L-BFGS takes no curvature for true that is below 1e-10, and the gradient of a mean over a picture is.
+        """
+        self._scale = 1.0
+        self._at = None
+        self.terms()
+        if self.image.grad is not None:
+            self._scale = 1 / max(float(self.image.grad.abs().mean()), 1e-30)
+            self.image.grad.mul_(self._scale)
+
+    def total(self) -> float:
+        """The loss here."""
+        return float(torch.stack(list(self.terms().values())).sum())
 
     def loss(self) -> float:
-        """The loss here; what it changes is the picture's gradient."""
-        terms = self.terms()
-        return float(torch.stack(list(terms.values())).sum())
+        """The loss as the optimiser sees it; beside it the picture's gradient is set."""
+        return self._scale * self.total()
 
     def terms(self) -> dict[str, Tensor]:
+        """The terms of the loss here, (1,) each."""
         if self._at is None or not torch.equal(self._at, self.image):
             with torch.enable_grad():
                 terms = self.comparison(self.image, self.content)
                 (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), self.image)
-            self.image.grad = gradient.contiguous()  # L-BFGS flattens it
+            self.image.grad = self._scale * gradient.contiguous()  # L-BFGS flattens it
             self._terms = {name: value.detach() for name, value in terms.items()}
             self._at = self.image.detach().clone()
         return self._terms

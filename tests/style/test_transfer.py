@@ -102,21 +102,22 @@ def test_adam_gets_there_too(unit: Tensor, texture: Tensor) -> None:
 
 
 def test_an_optimiser_that_is_stuck_begins_anew(unit: Tensor, texture: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    real = torch.optim.LBFGS
+    made: list[torch.optim.Optimizer] = []
 
-    def stuck_at_first(*args: Any, **options: Any) -> torch.optim.Optimizer:
-        made.append(real(*args, **options))
-        if len(made) == 1:
-            made[0].step = lambda closure: closure()  # type: ignore[method-assign]
-        return made[-1]
+    class StuckAtFirst(torch.optim.LBFGS):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
 
-    monkeypatch.setattr(torch.optim, "LBFGS", stuck_at_first)
+        def step(self, closure: Any) -> Any:  # type: ignore[override]
+            return closure() if self is made[0] else super().step(closure)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(torch.optim, "LBFGS", StuckAtFirst)
     one = recipe(passes=5)
     losses = [at.total for at in transfer_style(unit, texture, extractor_for(one), one).passes]
     assert losses == sorted(losses, reverse=True)
     assert losses[1] < losses[0]
-    assert len(made) == 2
+    assert len(made) > 1
 
 
 def test_content_is_found_again_from_noise(unit: Tensor) -> None:
