@@ -18,6 +18,8 @@ usage: dreamgan COMMAND ...
   sample         dream photos, or from noise, in one pass of a trained generator
   evaluate       measure a trained generator against the direct dreams of a dataset
   export_onnx    write a trained generator as an ONNX file, which runs without PyTorch
+  style          paint a photo in the style of another picture; reconstruct content or style from noise
+  compare        the same photos in every way, dreamed and painted, on one page
   quickstart     all of it on sample photos and small defaults, in some minutes
   reproduce      run an experiment of one of the papers: layers, juit, styleconv or bedtime
   compare_backbones  train the same head on several networks and sets of photos, as a table
@@ -65,6 +67,18 @@ def _export_onnx(args: list[str]) -> None:
     from dreamgan.commands.export_onnx import export_onnx
 
     _call("export_onnx", export_onnx, args)
+
+
+def _style(args: list[str]) -> None:
+    from dreamgan.commands.style import style_photos
+
+    _call("style", style_photos, args)
+
+
+def _compare(args: list[str]) -> None:
+    from dreamgan.commands.compare import compare
+
+    _call("compare", compare, args)
 
 
 def _quickstart(args: list[str]) -> None:
@@ -128,6 +142,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "sample": _sample,
     "evaluate": _evaluate,
     "export_onnx": _export_onnx,
+    "style": _style,
+    "compare": _compare,
     "quickstart": _quickstart,
     "reproduce": _reproduce,
     "compare_backbones": _compare_backbones,

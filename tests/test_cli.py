@@ -4,9 +4,11 @@ import inspect
 import pytest
 
 from dreamgan import __version__, cli
+from dreamgan.commands.compare import compare
 from dreamgan.commands.dataset import make_dataset
 from dreamgan.commands.dream import dream
 from dreamgan.commands.sample import sample
+from dreamgan.commands.style import style_photos
 from dreamgan.errors import UserError
 from dreamgan.quickstart import quickstart
 
@@ -38,14 +40,21 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.Captu
     assert cli.main(["draem"]) == 2
     assert (
         last_line(capsys) == "dreamgan: there is no command 'draem'; use dream, dataset, train, sample, evaluate, "
-        "export_onnx, quickstart, reproduce, compare_backbones, shorter_training, same_dreams, bench_dream, "
-        "bench_dataset, bench_sample, kill_dataset"
+        "export_onnx, style, compare, quickstart, reproduce, compare_backbones, shorter_training, same_dreams, "
+        "bench_dream, bench_dataset, bench_sample, kill_dataset"
     )
 
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("dream", dream), ("dataset", make_dataset), ("sample", sample), ("quickstart", quickstart)],
+    [
+        ("dream", dream),
+        ("dataset", make_dataset),
+        ("sample", sample),
+        ("style", style_photos),
+        ("compare", compare),
+        ("quickstart", quickstart),
+    ],
 )
 def test_help_of_a_command_explains_every_flag(
     command: str, function: object, capsys: pytest.CaptureFixture[str]
@@ -68,7 +77,7 @@ def test_help_of_a_command_explains_every_flag(
         assert len(flat.split()) > 3, f"{name} is not described"
 
 
-@pytest.mark.parametrize("command", ["dream", "dataset", "sample"])
+@pytest.mark.parametrize("command", ["dream", "dataset", "sample", "style", "compare"])
 def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])

@@ -33,6 +33,10 @@ from dreamgan.errors import UserError
 from dreamgan.files import whole_file, write_text
 
 
+class DownloadError(UserError):
+    """Weights that were neither on this machine nor to be had."""
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """Weights that fit a backbone, and where they came from.
@@ -73,8 +77,9 @@ def load_state(spec: BackboneSpec, weights: str | Path | None) -> WeightsFile:
         The weights; their keys and shapes fit the network.
 
     Raises:
-        UserError: no such file, not a checkpoint, a checkpoint of another network, a download that failed, or
-            None for a backbone without published weights.
+        DownloadError: a download failed.
+        UserError: no such file, not a checkpoint, a checkpoint of another network, or None for a backbone without
+            published weights.
     """
     if weights == "random":
         return WeightsFile(None, "random", hashlib.sha256(b"random").hexdigest())
@@ -184,7 +189,7 @@ def _hub_file(spec: BackboneSpec) -> Path:
             spec.published.get_state_dict(progress=True, check_hash=True, weights_only=True)
         except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: not the published hash
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
+            raise DownloadError(
                 f"cannot download the weights of {spec.name} ({reason}): "
                 f"put {path.name} into {path.parent} or pass --weights FILE"
             ) from error

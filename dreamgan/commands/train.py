@@ -25,7 +25,7 @@ from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
 from dreamgan.lit.classifier import FineTuning
 from dreamgan.lit.classifier_report import ClassifierReport
-from dreamgan.lit.gan import Gan, NotFiniteError
+from dreamgan.lit.gan import GeneratorTraining, NotFiniteError
 from dreamgan.making.publish import prepare_wandb
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
@@ -169,7 +169,7 @@ class DreamganCLI(LightningCLI):
             UserError: If the dataset has nothing to validate on.
         """
         self._prepare()
-        if isinstance(self.model, Gan) and not self.datamodule.val_dataloader():
+        if isinstance(self.model, GeneratorTraining) and not self.datamodule.val_dataloader():
             raise UserError(
                 f"{self.datamodule.dataset} has no test split, or none of it is asked for: nothing to validate on"
             )
@@ -183,7 +183,7 @@ class DreamganCLI(LightningCLI):
         self._run(self.trainer.validate, kwargs)
 
     def _prepare(self) -> None:
-        if isinstance(self.model, Gan):
+        if isinstance(self.model, GeneratorTraining):
             self.model.check_data(self.datamodule)
             self.datamodule.setup(self.subcommand)
             self.model.prepare_for(self.datamodule)
@@ -194,7 +194,7 @@ class DreamganCLI(LightningCLI):
             self.datamodule.setup(self.subcommand)
             self.model.prepare_for(self.datamodule, self.trainer.strategy.root_device)
         if self._checkpoint is not None:
-            if isinstance(self.model, Gan | FineTuning):
+            if isinstance(self.model, GeneratorTraining | FineTuning):
                 reason = self.model.misfit(read_checkpoint(self._checkpoint))
                 if reason:
                     raise UserError(f"checkpoint {self._checkpoint} {reason}")

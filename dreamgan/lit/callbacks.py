@@ -12,12 +12,12 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from dreamgan.images import save_png, sheet
-from dreamgan.lit.gan import Gan
+from dreamgan.lit.gan import GeneratorTraining
 from dreamgan.sampling import CONFIG_NAME
 
 
 class PictureGrid(Callback):
-    """Saves and logs a grid of pictures at every validation of a training: what ``Gan.shown`` has to show.
+    """Saves and logs a grid of pictures at every validation of a training: what the model has to show.
 
     Args:
         folder: Gets ``epoch-0007.png``.
@@ -29,7 +29,7 @@ class PictureGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the grid, save it and log it; the module still has what it was validated on."""
-        if not isinstance(pl_module, Gan) or not _of_a_training(trainer) or not trainer.is_global_zero:
+        if not isinstance(pl_module, GeneratorTraining) or not _of_a_training(trainer) or not trainer.is_global_zero:
             return
         rows, heads = pl_module.shown(self.rows)
         if not rows:
@@ -46,7 +46,7 @@ class ValidationLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch and measures."""
-        if not isinstance(pl_module, Gan) or trainer.sanity_checking or not trainer.is_global_zero:
+        if not isinstance(pl_module, GeneratorTraining) or trainer.sanity_checking or not trainer.is_global_zero:
             return
         # The epoch of a checkpoint that is only validated is not known here.
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}" if _of_a_training(trainer) else "validation"
@@ -68,7 +68,7 @@ class ExportGenerator(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the export."""
-        if not isinstance(pl_module, Gan) or not trainer.is_global_zero:
+        if not isinstance(pl_module, GeneratorTraining) or not trainer.is_global_zero:
             return
         dataset = str(trainer.datamodule.dataset)  # type: ignore[attr-defined]
         pl_module.export(self.folder, epochs=trainer.current_epoch, dataset=dataset)

@@ -1,4 +1,4 @@
-"""What the trainings of GANs have in common: rates, random state, averages, checkpoints, and how a step is taken."""
+"""What the trainings of generators have in common: rates, random state, averages, checkpoints, how a step is taken."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def ema_average(decay: float) -> Any:
     return update
 
 
-class Gan(LightningModule):
-    """A generator, its average and a discriminator, trained step by step on a dream dataset.
+class GeneratorTraining(LightningModule):
+    """A generator and its average, trained step by step.
 
-    What was dreamed is read from the dataset; the networks are made by ``prepare_for``, when it is known. A subclass
-    keeps its hyper-parameters with ``save_hyperparameters`` and has ``generator``, ``discriminator`` and ``ema``.
+    The networks are made by ``prepare_for``, when it is known what is to be learnt. A subclass keeps its
+    hyper-parameters with ``save_hyperparameters`` and has ``generator`` and ``ema``.
 
     Attributes:
         DATA: Data modules that it can be trained on.
@@ -62,7 +62,6 @@ class Gan(LightningModule):
     FROZEN: ClassVar[tuple[str, ...]] = ()
 
     generator: nn.Module
-    discriminator: nn.Module
     ema: AveragedModel
 
     def __init__(self) -> None:
@@ -175,13 +174,6 @@ class Gan(LightningModule):
         """
         torch.manual_seed(stream(self.hparams["seed"] or 0, self.current_epoch, batch_idx).initial_seed())
 
-    def both_optimizers(self) -> list[LightningOptimizer]:
-        """The generator's optimiser and the discriminator's."""
-        both = self.optimizers()
-        if not isinstance(both, list):
-            raise RuntimeError("there must be two optimisers")
-        return both
-
     @property
     def progress(self) -> float:
         """Share of the training that is done, by epochs, 0 to 1."""
@@ -254,3 +246,16 @@ class Gan(LightningModule):
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": pictures}
         self.log_dict({name: value.detach() for name, value in terms.items()}, **options)
         self.log("train/loss_g", loss.detach(), prog_bar=True, **options)
+
+
+class Gan(GeneratorTraining):
+    """A generator, its average and a discriminator, trained on a dream dataset, which says what was dreamed."""
+
+    discriminator: nn.Module
+
+    def both_optimizers(self) -> list[LightningOptimizer]:
+        """The generator's optimiser and the discriminator's."""
+        both = self.optimizers()
+        if not isinstance(both, list):
+            raise RuntimeError("there must be two optimisers")
+        return both

@@ -1,0 +1,124 @@
+"""Every photo in every way: what is finished is kept on disk, and the next run goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dreamgan.compare.way import Make, Way
+from dreamgan.errors import UserError
+from dreamgan.files import write_text
+from dreamgan.images import load_image, save_png, to_picture, to_unit
+
+# A single pass takes so little that what else the machine does would show.
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Made:
+    """A photo in one way.
+
+    Attributes:
+        photo: Name of the photo.
+        way: Name of the way.
+        file: The picture, PNG; 8 bit, as all measures take it.
+        seconds: What the picture took, without loading networks; the median of three where it is a single pass.
+    """
+
+    photo: str
+    way: str
+    file: Path
+    seconds: float
+
+    def image(self) -> Tensor:
+        """The picture, (1, 3, H, W) in [0, 1]."""
+        return to_unit(load_image(self.file).picture)[None]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that was made, and what could not be.
+
+    Attributes:
+        made: In the order of photos, then of ways.
+        missing: Name of a way to what it lacks.
+    """
+
+    made: tuple[Made, ...]
+    missing: Mapping[str, str]
+
+
+def gather(photos: Mapping[str, Tensor], ways: Sequence[Way], folder: Path, tell: Callable[[str], object]) -> Gathered:
+    """Change every photo in every way.
+
+    Args:
+        photos: Name to photo, (1, 3, H, W) in [0, 1]; names are good for folders.
+        ways: No two of one name.
+        folder: Gets ``<photo>/<way>.png`` and, when that is whole, ``<way>.json``.
+        tell: Gets a line for every picture and for every way that cannot be run.
+
+    Raises:
+        UserError: If no way but the photo itself can be run.
+    """
+    lacking: dict[str, str] = {}
+    found: dict[tuple[str, str], Made] = {}
+    # Way by way, so that no more than one way's networks are in memory.
+    for way in ways:
+        make: Make | None = None
+        for photo, image in photos.items():
+            target = folder / photo / f"{way.name}.png"
+            facts = json.loads(json.dumps({**way.facts, "photo": _sha256(image)}))
+            seconds = _kept(target, facts)
+            if seconds is None:
+                try:
+                    make = make or way.load()
+                except UserError as error:
+                    lacking[way.name] = str(error)
+                    tell(f"{way.label}: left out: {error}")
+                    break
+                seconds = _make(make, image, photo, target, facts, repeats=1 if way.steps else REPEATS)
+                tell(f"{way.label}, {photo}: {seconds:.3g} s")
+            found[photo, way.name] = Made(photo, way.name, target, seconds)
+    if not any(made.way != "photo" for made in found.values()):
+        raise UserError(f"none of the ways can be run; first: {next(iter(lacking.values()), 'there is none')}")
+    # A way that a part of the photos has from an earlier run is not compared with those that have all.
+    whole = [way.name for way in ways if way.name not in lacking]
+    return Gathered(tuple(found[photo, way] for photo in photos for way in whole), lacking)
+
+
+def _make(make: Make, image: Tensor, name: str, target: Path, facts: dict[str, Any], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        picture = make(image, name)
+        if picture.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    seconds = statistics.median(times)
+    save_png(to_picture(picture[0].float().cpu()), target)
+    write_text(target.with_suffix(".json"), json.dumps({"facts": facts, "seconds": seconds}) + "\n")
+    return seconds
+
+
+def _kept(target: Path, facts: dict[str, Any]) -> float | None:
+    """Seconds of a picture that an earlier run has finished from the same facts."""
+    try:
+        content = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+        if content["facts"] == facts and target.is_file():
+            return float(content["seconds"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return None
+
+
+def _sha256(image: Tensor) -> str:
+    return hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,168 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dreamgan import cli
+from dreamgan.compare.gathering import gather
+from dreamgan.compare.measuring import Row
+from dreamgan.compare.plot import speed_plot
+from dreamgan.compare.report import write_report
+from dreamgan.compare.way import Make, Way
+from dreamgan.compare.ways import check_names, missing, photo
+from dreamgan.errors import UserError
+
+FEW = [
+    "--recipe",
+    "distillable",
+    "--weights",
+    "random",
+    "--style_backbone",
+    "squeezenet1_1",
+    "--style_weights",
+    "random",
+]
+FEW += ["--passes", "1", "--device", "cpu", "--max_side", "64"]
+
+
+def written(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / "photos").mkdir(exist_ok=True)
+        rng = np.random.default_rng(list(name.encode()))
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize((48, 40), Image.Resampling.BICUBIC).save(folder / "photos" / name)
+    return folder / "photos"
+
+
+def brighter(by: float, calls: list[str], steps: int = 1) -> Way:
+    def load() -> Make:
+        def make(image: Tensor, name: str) -> Tensor:
+            calls.append(name)
+            return (image + by).clamp(0, 1)
+
+        return make
+
+    return Way(f"brighter-{by:g}", f"brighter by {by:g}", "direct dream", "Adds.", load, {"by": by}, steps)
+
+
+@pytest.fixture
+def photos() -> dict[str, Tensor]:
+    return {name: torch.full((1, 3, 40, 48), 0.2 + 0.2 * place) for place, name in enumerate(("a", "b"))}
+
+
+def test_finished_pictures_are_kept_and_others_made(photos: dict[str, Tensor], tmp_path: Path) -> None:
+    calls: list[str] = []
+    way = brighter(0.2, calls)
+    first = gather(photos, [photo(), way], tmp_path, lambda line: None)
+    assert calls == ["a", "b"]
+    assert [(made.photo, made.way) for made in first.made] == [(p, w) for p in "ab" for w in ("photo", way.name)]
+    assert first.made[1].image().mean() == pytest.approx(0.4, abs=1e-2)
+    assert gather(photos, [photo(), way], tmp_path, lambda line: None) == first
+    assert calls == ["a", "b"]
+    # Half a picture, another photo, other facts: made anew.
+    (tmp_path / "a" / f"{way.name}.json").unlink()
+    gather(photos, [photo(), way], tmp_path, lambda line: None)
+    gather({**photos, "b": photos["a"]}, [photo(), way], tmp_path, lambda line: None)
+    assert calls == ["a", "b", "a", "b"]
+    gather(photos, [photo(), brighter(0.3, calls, steps=0)], tmp_path, lambda line: None)
+    assert calls[4:] == ["a"] * 3 + ["b"] * 3  # a single pass is timed three times
+
+
+def test_what_is_missing_is_said_and_the_rest_runs(photos: dict[str, Tensor], tmp_path: Path) -> None:
+    told: list[str] = []
+    ways = [photo(), missing("none", "a style", "pip install it"), brighter(0.1, [])]
+    found = gather(photos, ways, tmp_path, told.append)
+    assert found.missing == {"none": "pip install it"}
+    assert {made.way for made in found.made} == {"photo", "brighter-0.1"}
+    assert "a style: left out: pip install it" in told
+    with pytest.raises(UserError, match="none of the ways can be run; first: pip install it"):
+        gather(photos, ways[:2], tmp_path / "other", told.append)
+
+
+def test_two_ways_of_one_name() -> None:
+    with pytest.raises(UserError, match="two ways are called 'photo'"):
+        check_names([photo(), photo()])
+
+
+def row(label: str, seconds: float, agreement: float, kind: str = "one pass", steps: int = 0) -> Row:
+    return Row(label, label, kind, steps, 2, seconds, agreement, 0.5, 0.8, float("nan"))
+
+
+def test_points_of_the_plot() -> None:
+    rows = [row("a<b", 0.01, 0.5), row("d", 1.0, 0.9, "direct dream", 4), row("e", 0.5, 0.4, "direct dream", 2)]
+    rows.append(row("none", 1.0, float("nan")))
+    svg = speed_plot(rows)
+    assert svg.count("<circle") == 3
+    assert "a&lt;b" in svg
+    assert "a<b" not in svg
+    across = {label: float(x) for x, label in re.findall(r'<circle cx="([\d.]+)".*?<title>([^:]+):', svg)}
+    assert across["a&lt;b"] < across["e"] < across["d"]
+    assert speed_plot(rows[:1]) == ""
+
+
+def test_names_in_the_page_are_escaped(photos: dict[str, Tensor], tmp_path: Path) -> None:
+    evil = '"><script>alert(1)</script>'
+    way = Way("evil", evil, "direct dream", evil, lambda: lambda image, name: image, {}, 1)
+    ways = [photo(), way, missing("gone", "gone style", evil)]
+    found = gather(photos, ways, tmp_path, lambda line: None)
+    rows = [row("photo", 0.1, 0.0), Row("evil", evil, "direct dream", 1, 2, 1.0, 0.5, 0.1, 0.2, 3.0)]
+    write_report(tmp_path / "r.html", rows, found, ways, reference=evil, about=evil)
+    page = (tmp_path / "r.html").read_text()
+    assert "<script>alert" not in page
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:)", page)  # nothing from elsewhere
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<figure.*?</figure>", page, re.DOTALL))
+
+
+def test_the_command_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sklearn")
+    source, out = written(tmp_path, "a.png", "b c.png"), tmp_path / "out"
+    (source / "bad.png").write_text("no picture")
+    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *FEW]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == f"open {out / 'report.html'}"
+    assert "1 pictures could not be used" in said.err
+    rows = {row["way"]: row for row in csv.DictReader((out / "compare.csv").read_text().splitlines())}
+    assert float(rows["photo"]["agreement"]) == 0
+    assert float(rows["direct-distillable-1-seed1"]["agreement"]) == pytest.approx(1)
+    assert rows["direct-distillable-1"]["agreement"] == ""
+    assert float(rows["direct-distillable-1"]["dream_gain"]) == pytest.approx(1)
+    assert float(rows["photo"]["content_kept"]) == pytest.approx(1)
+    gain = [float(rows[f"direct-distillable-{share}"]["dream_gain"]) for share in ("0.25", "0.5", "1")]
+    assert 0 < gain[0] < gain[1] < gain[2]
+    assert float(rows["gatys-lbfgs"]["style_distance"]) < float(rows["photo"]["style_distance"])
+    content = json.loads((out / "compare.json").read_text())
+    assert "give --noise_generator FOLDER" in content["missing"]["dcgan"]
+    page = (out / "report.html").read_text()
+    assert page.count("<figure data-photo") == 2 * len(rows)
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*/*.png")}
+    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *FEW]) == 0
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*/*.png")} == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--photos", "none"], "'none' does not exist"),
+        (["--passes", "0"], "--passes is 0; it must be at least 1"),
+        (["--style", "none.png"], "'none.png' does not exist"),
+        (["--generator", "none"], "none holds no config.json"),
+        (["--recipe", "distil"], "nearest: 'distillable'"),
+    ],
+)
+def test_bad_values_are_one_line(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn")
+    source = written(tmp_path, "a.png")
+    assert cli.main(["compare", "--photos", str(source), "--out", str(tmp_path / "out"), *FEW, *flags]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("dreamgan compare: ")
+    assert said in line
+    assert not (tmp_path / "out").exists()
