@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "latents": set(),
     "sampling": {"files", "images", "networks", "exports"},
     "noise_sampling": {"networks", "exports", "latents"},
-    "generators": {"sampling"},
+    "generators": {"networks", "sampling", "noise_sampling"},
     "classifying": {"files", "images", "backbones", "data"},
     "claims": {"files", "images", "backbones", "data", "dream", "metrics", "classifying"},
 }

@@ -19,8 +19,10 @@ from dreamgan.generators import generator_folder
 from dreamgan.generators.ship import MOST_BYTES, ship_generator
 from dreamgan.images import load_image, to_unit
 from dreamgan.networks.translator import Translator, TranslatorConfig
+from dreamgan.noise_sampling import load_noise_generator, noise_samples, save_noise_generator
 from dreamgan.sampling import load_generator, sample, save_generator
 from tests.lively import lively_translator, pictures
+from tests.noisy import noise_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -299,3 +301,58 @@ def test_the_shipped_generator_dreams_a_photograph_visibly_and_in_each_style_dif
         assert changes[0] < changes[1] < changes[2], style
         for other, picture in dreams.items():
             assert other == style or (picture - dream).abs().mean() > 0.01, (style, other)
+
+
+NOISE_ROW = {
+    "style": "inception",
+    "n": 200,
+    "dream_share": 0.8,
+    "categories_trained": {"cat": 0.5, "person": 0.5},
+    "networks": [
+        {
+            "network": "vgg16 relu4_3",
+            **{name: 0.5 for name in ("kid_dreams", "kid_halves", "kid_between", "kid_photos", "nearest")},
+            **{name: 0.75 for name in ("density", "density_halves", "coverage", "coverage_halves")},
+            "kid_dreams_std": 0.025,
+        }
+    ],
+}
+
+
+@pytest.fixture
+def nightmares(tmp_path: Path) -> Path:
+    style = {"inception": {**STYLES["inception"], "likeness": "squeezenet1_1"}}
+    save_noise_generator(tmp_path / "nightmares", noise_generator(styles=1, classes=0), style, [], "# Card\n")
+    return tmp_path / "nightmares"
+
+
+def test_a_generator_of_noise_is_shipped_with_its_figures(nightmares: Path, tmp_path: Path) -> None:
+    ship(nightmares, [NOISE_ROW], tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    line = "| inception | vgg16 relu4_3 | 0.5 +- 0.025 | 0.5 | 0.5 | 0.5 | 0.5 | 0.75 (0.75) | 0.75 (0.75) | 0.80 |"
+    for part in (line, "--generator noise", "SqueezeNet 1.1: MIT", "InceptionV3: Apache-2.0", "of 2 classes"):
+        assert part in card
+    first, again = (load_noise_generator(folder) for folder in (nightmares, tmp_path / "out"))
+    one, other = (noise_samples(each, range(3)) for each in (first, again))
+    assert (one - other).abs().max() < 0.01
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}
+
+
+def test_figures_of_another_generator_of_noise(nightmares: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the figures are of petals, the generator knows inception"):
+        ship(nightmares, [{**NOISE_ROW, "style": "petals"}], tmp_path / "out")
+    with pytest.raises(UserError, match="holds no figures"):
+        ship(nightmares, ROWS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_name_noise_stands_for_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(generators, "SHIPPED_NOISE", tmp_path / "package")
+    assert generator_folder("noise") == Path("noise")  # it carries none
+    (tmp_path / "package" / "config.json").write_text("{}")
+    assert generator_folder("noise") == tmp_path / "package"
+    (tmp_path / "noise").mkdir()
+    assert generator_folder("noise") == Path("noise")

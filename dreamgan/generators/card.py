@@ -77,11 +77,11 @@ def model_card(styles: Styles, rows: Rows, encoder: str, parameters: int) -> str
         "(the photo) over 1 (the whole dream) to 1.5. Made with dreamgan; a student of direct dreams, which are "
         "gradient ascent on the objectives named below.",
         "## Use\n\n```sh\ndreamgan sample photo.jpg --style " + next(iter(styles)) + "\n```",
-        f"## Styles\n\n{_styles_table(styles)}\n\nThe whole recipes are in `config.json`.",
-        f"## Data\n\n{_data(styles)}",
+        f"## Styles\n\n{styles_table(styles)}\n\nThe whole recipes are in `config.json`.",
+        f"## Data\n\n{data_text(styles)}",
         f"## Figures\n\n{_figures_table(rows)}\n\n{_FIGURES_TEXT}",
-        "## Limits\n\n" + _LIMITS.format(size_px=_listed(styles, "size_px")),
-        f"## Licences\n\n{_licences(styles, encoder)}",
+        "## Limits\n\n" + _LIMITS.format(size_px=listed(styles, "size_px")),
+        f"## Licences\n\n{licences(styles, encoder)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -100,7 +100,8 @@ def _check_rows(styles: Styles, rows: Rows) -> None:
             )
 
 
-def _styles_table(styles: Styles) -> str:
+def styles_table(styles: Styles) -> str:
+    """What each style maximised, in which network."""
     rows = []
     for name, facts in styles.items():
         recipe = json.loads(facts["recipe_json"])
@@ -115,17 +116,18 @@ def _styles_table(styles: Styles) -> str:
             )
         )
     heads = ("style", "objective, maximised", "network", "layers", "strengths trained", "weights (SHA-256)")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
-def _data(styles: Styles) -> str:
+def data_text(styles: Styles) -> str:
+    """What the dreams were of."""
     classes = sorted({label for facts in styles.values() for label in facts["labels"] if label})
     shown = ", ".join(classes[:_MOST_CLASSES]) + (" and others" if len(classes) > _MOST_CLASSES else "")
     named = f"of {len(classes)} classes ({shown})" if classes else "without classes"
     if classes and any("" in facts["labels"] for facts in styles.values()):
         named += ", and photos of many things without a class"
     return (
-        f"Photos of public research sets, {named}, scaled and cropped to {_listed(styles, 'size_px')} px, each with "
+        f"Photos of public research sets, {named}, scaled and cropped to {listed(styles, 'size_px')} px, each with "
         "its direct dreams. No photo is in this package. `config.json` lists the classes."
     )
 
@@ -135,27 +137,36 @@ def _figures_table(rows: Rows) -> str:
     for row in rows:
         feature, wrong = row.get("feature_cosine"), row.get("wrong_photo_cosine")
         over = None if feature is None or wrong is None else feature - wrong
-        cosines = " / ".join(_number(row.get(f"{name}_cosine"), 3) for name in ("floor", "feature", "ceiling"))
+        cosines = " / ".join(number(row.get(f"{name}_cosine"), 3) for name in ("floor", "feature", "ceiling"))
         lines.append(
             (
                 str(row["recipe"]),
                 f"{row['split']}, {row['label']}" if row.get("label") else str(row["split"]),
-                _number(row["strength"], 2),
+                number(row["strength"], 2),
                 str(row["n"]),
                 _spread(row, "agreement"),
                 _spread(row, "referee_agreement"),
                 _spread(row, "robust_gain"),
                 cosines,
-                _number(over, 3),
-                f"{_number(row.get('universal_share'), 3)} ({_number(row.get('dream_universal_share'), 3)})",
+                number(over, 3),
+                f"{number(row.get('universal_share'), 3)} ({number(row.get('dream_universal_share'), 3)})",
             )
         )
     heads = ("style", "photos", "strength", "n", "agreement", "referee agreement", "robust gain")
-    return _table((*heads, "cosines", "over the wrong photo", "universal share (dreams)"), lines)
+    return table((*heads, "cosines", "over the wrong photo", "universal share (dreams)"), lines)
 
 
-def _licences(styles: Styles, encoder: str) -> str:
-    networks = sorted({encoder, *(facts["backbone"] for facts in styles.values())})
+def licences(styles: Styles, encoder: str | None) -> str:
+    """Where weights came from, and the pictures that they learnt.
+
+    Args:
+        styles: Name to facts.
+        encoder: Name of a network that was begun with; None: none was.
+
+    Raises:
+        UserError: If a licence is not known here.
+    """
+    networks = sorted({*([encoder] if encoder else []), *(facts["backbone"] for facts in styles.values())})
     lines = []
     for network in networks:
         if network not in LICENCES:
@@ -173,20 +184,23 @@ def _licences(styles: Styles, encoder: str) -> str:
     return "\n\n".join([first, "\n".join(lines), last])
 
 
-def _listed(styles: Styles, key: str) -> str:
+def listed(styles: Styles, key: str) -> str:
+    """A fact of all styles, each value once."""
     return ", ".join(dict.fromkeys(str(facts[key]) for facts in styles.values()))
 
 
-def _number(value: float | None, decimals: int) -> str:
+def number(value: float | None, decimals: int) -> str:
+    """A figure, - where there is none."""
     return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def _spread(row: Mapping[str, Any], name: str) -> str:
     mean, std = row.get(name), row.get(f"{name}_std")
-    return _number(mean, 2) + ("" if mean is None or std is None else f" +- {std:.2f}")
+    return number(mean, 2) + ("" if mean is None or std is None else f" +- {std:.2f}")
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     # A cell may hold a name that somebody gave; a bar in it would start another column.
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (heads, *rows)]
     return "\n".join(f"| {line} |" for line in (lines[0], " | ".join("---" for _ in heads), *lines[1:]))

@@ -127,8 +127,8 @@ class DCGAN(Gan):
                 "same --model.size_px and --data.size_px"
             )
         self.prepare(data.styles(), data.classes())
-        # What was learnt of the dataset, so that it can be found again.
-        self.learnt = {"labels": data.classes(), "limit": data.limit}
+        # What was learnt of the dataset, so that it can be found again, and what helped.
+        self.learnt = {"labels": data.classes(), "limit": data.limit, "likeness": self.hparams["likeness"]}
 
     def prepare(self, styles: Sequence[Style], classes: Sequence[str]) -> None:
         """Make the networks, and load the backbone that the first style was dreamed with.
