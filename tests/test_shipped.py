@@ -356,3 +356,16 @@ def test_the_name_noise_stands_for_the_package(tmp_path: Path, monkeypatch: pyte
     assert generator_folder("noise") == tmp_path / "package"
     (tmp_path / "noise").mkdir()
     assert generator_folder("noise") == Path("noise")
+
+
+def test_the_generator_of_noise_that_ships() -> None:
+    folder = generators.SHIPPED_NOISE
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 8_000_000
+    made = noise_samples(load_noise_generator(folder), range(16))
+    assert made.shape == (16, 3, 64, 64)
+    # Pictures of their own, with the contrast of dreams.
+    assert torch.pdist(made.flatten(1)).min() > 0.1 * (3 * 64 * 64) ** 0.5
+    assert 0.15 < float(made.std(dim=(1, 2, 3)).mean()) < 0.45
+    card = (folder / "README.md").read_text()
+    assert "KID to dreams" in card
+    assert "dreamgan sample --generator noise" in card

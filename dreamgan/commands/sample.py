@@ -45,7 +45,7 @@ def sample(
         photos: A picture, or a folder of pictures (sub-folders included), of any size from 32 px. None for a
             generator that dreams from noise.
         generator: Folder that training exported (model.safetensors and config.json). Default: the generator that
-            comes with the package, which takes photos.
+            comes with the package, which takes photos; noise: the one of the package that dreams from noise.
         style: Name of a style, or, of photos, all: then every style is written, as <stem>-<style>.png. Default: the
             generator's first.
         strength: Photos only: 0 gives the photo, 1 the whole dream, up to 1.5 a bolder one. Several with commas, as

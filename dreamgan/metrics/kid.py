@@ -18,7 +18,7 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def kernel_distance(
-    real: Tensor, fake: Tensor, *, seed: int = 0, subset: int = SUBSET, subsets: int = SUBSETS
+    real: Tensor, fake: Tensor, *, seed: int = 0, subset: int | None = None, subsets: int | None = None
 ) -> Spread:
     """KID between two sets, over random subsets of each.
 
@@ -29,8 +29,8 @@ def kernel_distance(
         real: Features, (N, C).
         fake: Features, (M, C).
         seed: Of the subsets; torch's global stream is left alone.
-        subset: Pictures in a subset.
-        subsets: How many there are.
+        subset: Pictures in a subset; None: ``SUBSET``.
+        subsets: How many there are; None: ``SUBSETS``.
 
     Returns:
         Mean and standard deviation over the subsets; NaN where there are fewer pictures than a subset has.
@@ -39,6 +39,7 @@ def kernel_distance(
     Differs: the features are those of a backbone of ours, not of the InceptionV3 of the FID, which has to be
         downloaded and knows no dreams; so figures can be compared only within one backbone and layer.
     """
+    subset, subsets = subset or SUBSET, subsets or SUBSETS
     if min(len(real), len(fake)) < subset:
         return MISSING
     from torchmetrics.image.kid import KernelInceptionDistance

@@ -612,7 +612,7 @@ def test_every_recipe_can_dream_every_photo(make_photos: MakePhotos, tmp_path: P
         (MIX, ["--recipe", "gordic"], "--recipe describes a single dream; put it into the entries of dreams"),
         ("dreams: []", [], "--dreams is empty; give at least one entry"),
         ("dreams: [{recipes: gordic}]", [], "recipes"),
-        ("dreams: [{class_path: os.system}]", [], "class_path"),
+        ("dreams: [{class_path: os.system}]", [], "os.system"),
         (MIX, ["--second_dreams", "2"], "--second_dreams is 2.0; it must be a share, 0 to 1"),
         (MIX, ["--dream_size", "31"], "--dream_size is 31; it must be at least 32"),
         (MIX, ["--threads", "100000"], "--threads is 100000; it must be at most 1024"),
