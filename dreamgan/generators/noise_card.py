@@ -23,8 +23,8 @@ _FIGURES_TEXT = """\
 `dreamgan evaluate`, {n} pictures of each set that is compared; held-out dreams and photos were not trained on. *KID*:
 kernel distance, features averaged over places and divided by their root mean square over dreams; +- is the standard
 deviation over 20 subsets of half the pictures. *Nearest*: mean distance to the nearest training dream over that to
-the nearest held-out one, 1 where nothing was copied. *Density* and *coverage* after Naeem et al. 2020. *Objective*: where
-its mean lies on the way from held-out photos, 0, to held-out dreams, 1. docs/dcgan.md says more."""
+the nearest held-out one, 1 where nothing was copied. *Density* and *coverage* after Naeem et al. 2020. *Objective*:
+where its mean lies on the way from held-out photos, 0, to held-out dreams, 1. docs/dcgan.md says more."""
 
 _LIMITS = """\
 - Pictures of this size only, after the categories that it learnt.
