@@ -79,6 +79,7 @@ def direct_dream(
         load,
         facts,
         steps,
+        f"{recipe.name}, seed {seed}",
     )
 
 
