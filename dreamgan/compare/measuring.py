@@ -180,7 +180,8 @@ def _mean(values: Sequence[Mapping[str, float]], key: str) -> float:
 
 
 def _share(value: float, floor: float, whole: float) -> float:
-    return (value - floor) / (whole - floor) if whole != floor else math.nan
+    # Added 0: -0 would be shown as such.
+    return (value - floor) / (whole - floor) + 0.0 if whole != floor else math.nan
 
 
 def _is_nan(value: object) -> bool:

@@ -27,6 +27,7 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        gc.collect()  # networks of the way before, if anything refers to itself
         self._before = self._held()
 
     def begin(self) -> None:
@@ -62,7 +63,6 @@ def _status(key: str) -> float:
 
 def _give_back() -> None:
     """What is free is not to count as held, nor to serve the next way unseen."""
-    gc.collect()
     if STATUS.exists():
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
         if trim is not None:
