@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.dreamgan-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check lint clean
+.PHONY: help setup quickstart compare test check lint clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ setup: $(STAMP) ## create the environment, install dreamgan with its test tools,
 
 quickstart: setup ## photos -> dream dataset -> training -> runs/quickstart/sheet.png, in some minutes
 	$(BIN)/python scripts/quickstart.py
+
+compare: setup ## the sample photos in every way, side by side: runs/compare/report.html, in some minutes
+	$(BIN)/python scripts/compare.py --max_side 192 --style_backbone mobilenet_v2 --passes 60 --out runs/compare
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLES = "samples"
-STOPPED = (0.25, 0.5)
+STOPPED = (0.125, 0.25, 0.5, 0.75)
 
 
 def compare(
@@ -28,6 +28,8 @@ def compare(
     generator: str | None = None,
     noise_generator: str | None = None,
     style_generator: str | None = None,
+    referee_weights: str | None = None,
+    wandb: str | None = None,
     limit: int | None = None,
     max_side: int = 224,
     seed: int = 0,
@@ -60,6 +62,10 @@ def compare(
         generator: Folder of a generator that dreams photos. Default: the one that comes with the package.
         noise_generator: Folder of a generator that dreams from noise. Default: that way is left out.
         style_generator: Folder of a generator trained for one style. Default: that way is left out.
+        referee_weights: File of the network that judges as well: vgg16, or inception_v3 for dreams of a VGG; also
+            NETWORK=FILE with commas between. NETWORK=download fetches torchvision's own. Default: torchvision's own if
+            they are in its cache, else no referee.
+        wandb: W&B project to log the measures and the pictures to, as tables.
         limit: Take the first so many photos. Default: all.
         max_side: Photos with a longer side are shrunk to it, in pixels.
         seed: Of the dreams; the second dream has the next one.
@@ -73,12 +79,14 @@ def compare(
     from tqdm import tqdm
 
     from dreamgan.backbones.features import load_extractor
+    from dreamgan.backbones.files import named_files
     from dreamgan.backbones.registry import get_spec
     from dreamgan.commands.flags import at_least, check_seed, out_folder
     from dreamgan.commands.pictures import write_rejects
     from dreamgan.compare import ways as each
     from dreamgan.compare.gathering import gather
-    from dreamgan.compare.measuring import measure_ways
+    from dreamgan.compare.measuring import KID_PHOTOS, measure_ways
+    from dreamgan.compare.publish import log_comparison
     from dreamgan.compare.report import write_report, write_tables
     from dreamgan.data.samples import photo_file
     from dreamgan.devices import pick_device
@@ -86,32 +94,39 @@ def compare(
     from dreamgan.errors import UserError
     from dreamgan.generators import generator_folder
     from dreamgan.images import MIN_SIDE_PX, load_image, shrink_to, to_unit
+    from dreamgan.making.publish import prepare_wandb
+    from dreamgan.metrics.referee import load_referee, referee_for
     from dreamgan.sampling import load_generator
     from dreamgan.style import Comparison, get_style_recipe
 
     at_least(1, passes=passes, limit=limit)
     at_least(MIN_SIDE_PX, max_side=max_side)
     check_seed(seed)
+    if wandb == "":
+        raise UserError("--wandb is empty; give the name of a W&B project")
     where, folder, name = pick_device(device), out_folder(out), get_spec(backbone).name
     reference = get_recipe(recipe, name)
     painter = get_spec(style_backbone).name
     painting = get_style_recipe(painter, passes=passes)
     extractor = load_extractor(name, reference.layer_names, weights=weights, device=where)
+    referee_file = named_files(referee_weights, "referee_weights")(referee_for(name)[0])
+    referee, no_referee = load_referee(name, referee_file, where)
     looked_at = shrink_to(load_image(Path(style) if style else photo_file("flower")).picture, max_side)
     guiding = shrink_to(load_image(Path(guide) if guide else photo_file("flower")).picture, max_side)
     styled = to_unit(looked_at)[None]
     direct = each.direct_dream(reference, name, weights, where, seed=seed)
     again = each.direct_dream(reference, name, weights, where, seed=seed + 1)
     ways = [each.photo()]
-    ways += [each.direct_dream(reference, name, weights, where, seed=seed, strength=share) for share in STOPPED]
-    ways += [direct, again, each.direct_dream(get_recipe(second_recipe, name), name, weights, where, seed=seed)]
+    # With the ceiling's seed: the reference's own shifts would bring them nearer to it than any other way can come.
+    ways += [each.direct_dream(reference, name, weights, where, seed=seed + 1, strength=share) for share in STOPPED]
+    ways += [again, direct, each.direct_dream(get_recipe(second_recipe, name), name, weights, where, seed=seed)]
     guided = get_recipe("guided", name)
     ways.append(each.direct_dream(guided, name, weights, where, seed=seed, guide=to_unit(guiding)[None]))
     try:
         shipped = generator_folder(generator)
-        names = list(load_generator(shipped).styles)
-        ways += [each.one_pass(shipped, where, one) for one in names]
-        ways += [each.one_pass(shipped, where, names[0], strength) for strength in (0.5, 1.5)]
+        styles = list(load_generator(shipped).styles)
+        ways += [each.one_pass(shipped, where, one) for one in styles]
+        ways += [each.one_pass(shipped, where, styles[0], strength) for strength in (0.5, 1.5)]
     except UserError as error:
         if generator is not None:
             raise
@@ -138,18 +153,25 @@ def compare(
             bar.write(line)
             bar.update()
 
-        gathered = gather(loaded, ways, folder / "pictures", tell)
+        gathered = gather(loaded, ways, folder / "pictures", tell, where)
     judge = None
     if not any(way.startswith("gatys") for way in gathered.missing):
         only = get_style_recipe(painter, content_weight=0.0)
         network = load_extractor(painter, only.layer_names, weights=style_weights, device=where)
         judge = Comparison(network, only, styled.to(where))
-    rows = measure_ways(gathered, ways, reference, extractor, dream=direct.name, second=again.name, style=judge)
+    held_against = {"dream": direct.name, "second": again.name}
+    rows = measure_ways(gathered, ways, reference, extractor, **held_against, style=judge, referee=referee)
     write_tables(folder, rows, gathered)
     on = f"Made on {where}, pictures of at most {max_side} px; times are without loading networks."
     told = f"dreams of {reference.name} in {name} ({', '.join(reference.layer_names)})"
-    write_report(folder / "report.html", rows, gathered, ways, reference=told, about=on)
+    remarks = [f"The referee is {referee.label}." if referee else f"No referee agreement: {no_referee}."]
+    if len(loaded) < KID_PHOTOS:
+        remarks.append(f"No KID: it takes {KID_PHOTOS} photos or more.")
+    write_report(folder / "report.html", rows, gathered, ways, reference=told, about=on, remarks=remarks)
     write_rejects(rejects, folder)
+    if wandb is not None:
+        prepare_wandb(folder)
+        log_comparison(folder, rows, gathered, wandb)
     for row in rows:
         print(f"{row.label}: {row.seconds:.3g} s, agreement {row.agreement:.2f}, content kept {row.content_kept:.2f}")
     print(f"open {folder / 'report.html'}")

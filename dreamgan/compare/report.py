@@ -25,9 +25,12 @@ COLUMNS = {
     "kind": "kind",
     "steps": "steps",
     "seconds": "seconds per picture",
+    "peak_mb": "peak memory, MB",
     "agreement": "agreement",
+    "referee_agreement": "referee agreement",
     "dream_gain": "dream gain",
     "content_kept": "content kept",
+    "kid": "KID to dreams",
     "style_distance": "style distance",
 }
 
@@ -49,7 +52,14 @@ def write_tables(folder: Path, rows: Sequence[Row], gathered: Gathered) -> None:
 
 
 def write_report(
-    path: Path, rows: Sequence[Row], gathered: Gathered, ways: Sequence[Way], *, reference: str, about: str
+    path: Path,
+    rows: Sequence[Row],
+    gathered: Gathered,
+    ways: Sequence[Way],
+    *,
+    reference: str,
+    about: str,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the page, pictures embedded as JPEG.
 
@@ -60,6 +70,7 @@ def write_report(
         ways: All of them, those that could not be run too.
         reference: What agreement is measured with, as the end of a sentence.
         about: What else is to be said at the top.
+        remarks: Why figures are missing, a sentence each.
 
     Raises:
         UserError: If jinja2 is not installed.
@@ -78,12 +89,15 @@ def write_report(
         reference=reference,
         photos=list(dict.fromkeys(made.photo for made in gathered.made)),
         rows=rows,
+        # What the slider shows first beside the photo.
+        shown=next((row.way for row in rows if row.kind == "one pass"), rows[-1].way),
         pictures=[
             {"photo": made.photo, "way": made.way, "label": labels[made.way], "src": _embedded(made.file)}
             for made in gathered.made
         ],
         columns=list(COLUMNS.values()),
-        table=[[_cell(asdict(row)[column]) for column in COLUMNS] for row in rows],
+        table=[{"role": row.role, "cells": [_cell(asdict(row)[column]) for column in COLUMNS]} for row in rows],
+        remarks=list(remarks),
         plot=speed_plot(rows),
         notes=[{"label": way.label, "note": way.note, "missing": gathered.missing.get(way.name, "")} for way in ways],
     )
@@ -99,5 +113,7 @@ def _embedded(file: Path) -> str:
 def _cell(value: object) -> dict[str, str]:
     """What is shown, and what is sorted by; both empty where there is nothing."""
     if isinstance(value, float):
-        return {"text": f"{value:.3g}", "value": repr(value)} if math.isfinite(value) else {"text": "–", "value": ""}
+        if not math.isfinite(value):
+            return {"text": "–", "value": ""}
+        return {"text": f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}", "value": repr(value)}
     return {"text": str(value), "value": str(value)}

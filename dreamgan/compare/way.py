@@ -26,6 +26,7 @@ class Way:
             missing, saying what to install or to give.
         facts: All that decides its pictures besides the photo, as JSON holds it.
         steps: Gradient steps of a picture; 0: none, it is a single pass.
+        series: Ways of one series differ in their steps only; the plot joins them.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Way:
     load: Callable[[], Make]
     facts: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 0
+    series: str = ""

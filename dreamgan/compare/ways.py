@@ -67,7 +67,7 @@ def direct_dream(
         return make
 
     steps = max(1, round(strength * sum(recipe.steps_per_octave)))
-    part = "" if strength == 1 else f", stopped at {strength:.0%}"
+    part = "" if strength == 1 else f", stopped at {100 * strength:g} %"
     again = "" if seed == 0 else f", seed {seed}"
     facts: dict[str, Any] = {"recipe": recipe.to_json(), "backbone": backbone, "weights": _file(weights)}
     facts |= {"seed": seed, "strength": strength, "guide": None if guide is None else _sha256(guide)}
@@ -79,6 +79,7 @@ def direct_dream(
         load,
         facts,
         steps,
+        f"{recipe.name}, seed {seed}",
     )
 
 

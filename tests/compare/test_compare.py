@@ -1,6 +1,8 @@
 import csv
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from dreamgan import cli
+from dreamgan.backbones.features import load_extractor
 from dreamgan.compare.gathering import gather
-from dreamgan.compare.measuring import Row
+from dreamgan.compare.measuring import Row, measure_ways
+from dreamgan.compare.memory import CLEAR, PeakMemory
 from dreamgan.compare.plot import speed_plot
+from dreamgan.compare.publish import log_comparison
 from dreamgan.compare.report import write_report
 from dreamgan.compare.way import Make, Way
 from dreamgan.compare.ways import check_names, missing, photo
+from dreamgan.dream import get_recipe
 from dreamgan.errors import UserError
 
 FEW = [
@@ -85,24 +91,83 @@ def test_what_is_missing_is_said_and_the_rest_runs(photos: dict[str, Tensor], tm
         gather(photos, ways[:2], tmp_path / "other", told.append)
 
 
+@pytest.mark.skipif(not CLEAR.exists(), reason="the peak of memory is counted as Linux tells it")
+def test_the_peak_of_one_way_is_not_that_of_the_way_before() -> None:
+    def peak(count: int) -> float:
+        memory = PeakMemory(torch.device("cpu"))
+        memory.begin()
+        torch.ones(count * 250_000)  # MB
+        return memory.peak_mb()
+
+    assert peak(300) == pytest.approx(300, abs=15)
+    assert peak(40) == pytest.approx(40, abs=15)
+
+
+def test_the_kernel_distance_is_of_many_photos(
+    photos: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = get_recipe("distillable", "mobilenet_v2")
+    extractor = load_extractor("mobilenet_v2", recipe.layer_names, weights="random")
+    many = {str(place): photos["a"] * place / 60 for place in range(60)}
+    ways = [photo(), brighter(0.3, []), brighter(0.35, [])]
+    found = gather(many, ways, tmp_path, lambda line: None)
+    for least, given in ((61, [False] * 3), (60, [True, False, True])):
+        monkeypatch.setattr("dreamgan.compare.measuring.KID_PHOTOS", least)
+        rows = measure_ways(found, ways, recipe, extractor, dream=ways[1].name, second=ways[2].name, style=None)
+        assert [math.isfinite(row.kid) for row in rows] == given
+    assert rows[0].kid > rows[2].kid
+
+
+def test_the_tables_of_weights_and_biases(
+    photos: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    for name in ("DATA", "CACHE", "CONFIG", "ARTIFACT"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / f"wandb-{name.lower()}"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    way = brighter(0.2, [])
+    found = gather(photos, [photo(), way], tmp_path / "out" / "pictures", lambda line: None)
+    rows = [row("photo", 0.1, 0.0), row(way.name, 1.0, float("nan"))]
+    wandb.teardown()  # what an earlier test has set may have been read
+    log_comparison(tmp_path / "out", rows, found, "dreams")
+    wandb.teardown()
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in run.glob("files/media/table/*")}
+    assert tables["pictures"]["columns"] == ["name", "photo", way.name]
+    assert [line[0] for line in tables["pictures"]["data"]] == ["a", "b"]
+    assert [line[0] for line in tables["ways"]["data"]] == ["photo", way.name]
+
+
 def test_two_ways_of_one_name() -> None:
     with pytest.raises(UserError, match="two ways are called 'photo'"):
         check_names([photo(), photo()])
 
 
-def row(label: str, seconds: float, agreement: float, kind: str = "one pass", steps: int = 0) -> Row:
-    return Row(label, label, kind, steps, 2, seconds, agreement, 0.5, 0.8, float("nan"))
+def row(label: str, seconds: float, agreement: float, kind: str = "one pass", steps: int = 0, series: str = "") -> Row:
+    values = {"photos": 2, "role": "", "peak_mb": 90.0, "referee_agreement": 0.4, "dream_gain": 0.5}
+    values |= {"content_kept": 0.8, "kid": float("nan"), "style_distance": float("nan")}
+    measured = {"seconds": seconds, "agreement": agreement, **values}
+    return Row(way=label, label=label, kind=kind, steps=steps, series=series, **measured)  # type: ignore[arg-type]
 
 
 def test_points_of_the_plot() -> None:
-    rows = [row("a<b", 0.01, 0.5), row("d", 1.0, 0.9, "direct dream", 4), row("e", 0.5, 0.4, "direct dream", 2)]
-    rows.append(row("none", 1.0, float("nan")))
+    rows = [
+        row("a<b", 0.01, 0.5),
+        row("d", 1.0, 0.9, "direct dream", 4, "s"),
+        row("e", 0.5, 0.4, "direct dream", 2, "s"),
+    ]
+    rows += [row("none", 1.0, float("nan")), row("other", 0.7, 0.3, "direct dream", 3, "t")]
     svg = speed_plot(rows)
-    assert svg.count("<circle") == 3
+    assert svg.count("<circle") == svg.count("</li>") == 4
     assert "a&lt;b" in svg
     assert "a<b" not in svg
     across = {label: float(x) for x, label in re.findall(r'<circle cx="([\d.]+)".*?<title>([^:]+):', svg)}
     assert across["a&lt;b"] < across["e"] < across["d"]
+    (line,) = re.findall(r'<polyline points="([^"]+)"', svg)  # of another series there is one point only
+    assert [float(point.split(",")[0]) for point in line.split()] == [across["e"], across["d"]]
     assert speed_plot(rows[:1]) == ""
 
 
@@ -111,7 +176,7 @@ def test_names_in_the_page_are_escaped(photos: dict[str, Tensor], tmp_path: Path
     way = Way("evil", evil, "direct dream", evil, lambda: lambda image, name: image, {}, 1)
     ways = [photo(), way, missing("gone", "gone style", evil)]
     found = gather(photos, ways, tmp_path, lambda line: None)
-    rows = [row("photo", 0.1, 0.0), Row("evil", evil, "direct dream", 1, 2, 1.0, 0.5, 0.1, 0.2, 3.0)]
+    rows = [row("photo", 0.1, 0.0), replace(row("evil", 1.0, 0.5), label=evil)]
     write_report(tmp_path / "r.html", rows, found, ways, reference=evil, about=evil)
     page = (tmp_path / "r.html").read_text()
     assert "<script>alert" not in page
@@ -124,17 +189,26 @@ def test_the_command_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     pytest.importorskip("sklearn")
     source, out = written(tmp_path, "a.png", "b c.png"), tmp_path / "out"
     (source / "bad.png").write_text("no picture")
-    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *FEW]) == 0
+    few = [*FEW, "--referee_weights", "random"]
+    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *few]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == f"open {out / 'report.html'}"
     assert "1 pictures could not be used" in said.err
     rows = {row["way"]: row for row in csv.DictReader((out / "compare.csv").read_text().splitlines())}
     assert float(rows["photo"]["agreement"]) == 0
     assert float(rows["direct-distillable-1-seed1"]["agreement"]) == pytest.approx(1)
+    assert [float(rows[name]["referee_agreement"]) for name in ("photo", "direct-distillable-1-seed1")] == [0, 1]
     assert rows["direct-distillable-1"]["agreement"] == ""
+    roles = {name: row["role"] for name, row in rows.items() if row["role"]}
+    assert roles == {
+        "photo": "floor",
+        "direct-distillable-1-seed1": "ceiling",
+        "direct-distillable-1": "reference",
+    }
+    assert not any(row["kid"] for row in rows.values())  # of two photos
     assert float(rows["direct-distillable-1"]["dream_gain"]) == pytest.approx(1)
     assert float(rows["photo"]["content_kept"]) == pytest.approx(1)
-    gain = [float(rows[f"direct-distillable-{share}"]["dream_gain"]) for share in ("0.25", "0.5", "1")]
+    gain = [float(rows[f"direct-distillable-{share}"]["dream_gain"]) for share in ("0.25-seed1", "0.5-seed1", "1")]
     assert 0 < gain[0] < gain[1] < gain[2]
     assert float(rows["gatys-lbfgs"]["style_distance"]) < float(rows["photo"]["style_distance"])
     content = json.loads((out / "compare.json").read_text())
@@ -142,7 +216,7 @@ def test_the_command_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     page = (out / "report.html").read_text()
     assert page.count("<figure data-photo") == 2 * len(rows)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*/*.png")}
-    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *FEW]) == 0
+    assert cli.main(["compare", "--photos", str(source), "--out", str(out), *few]) == 0
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*/*.png")} == before
 
 
