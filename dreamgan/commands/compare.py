@@ -60,7 +60,7 @@ def compare(
         style_weights: File with its weights. Default: torchvision's own, from its cache or downloaded.
         passes: Of Gatys' style transfer, at each of its two sizes.
         generator: Folder of a generator that dreams photos. Default: the one that comes with the package.
-        noise_generator: Folder of a generator that dreams from noise. Default: that way is left out.
+        noise_generator: Folder of a generator that dreams from noise. Default: the one that comes with the package.
         style_generator: Folder of a generator trained for one style. Default: that way is left out.
         referee_weights: File of the network that judges as well: vgg16, or inception_v3 for dreams of a VGG; also
             NETWORK=FILE with commas between. NETWORK=download fetches torchvision's own. Default: torchvision's own if
@@ -92,7 +92,7 @@ def compare(
     from dreamgan.devices import pick_device
     from dreamgan.dream import get_recipe
     from dreamgan.errors import UserError
-    from dreamgan.generators import generator_folder
+    from dreamgan.generators import NOISE, generator_folder
     from dreamgan.images import MIN_SIDE_PX, load_image, shrink_to, to_unit
     from dreamgan.making.publish import prepare_wandb
     from dreamgan.metrics.referee import load_referee, referee_for
@@ -131,13 +131,8 @@ def compare(
         if generator is not None:
             raise
         ways.append(each.missing("one-pass", "one pass", str(error)))
-    if noise_generator is not None:
-        layer = extractor.deepest(reference.layer_names)
-        ways.append(each.nearest_sample(Path(noise_generator).expanduser(), name, layer, weights, where))
-    else:
-        ways.append(
-            each.missing("dcgan", "DCGAN, nearest sample", "give --noise_generator FOLDER, trained by dcgan.yaml")
-        )
+    layer = extractor.deepest(reference.layer_names)
+    ways.append(each.nearest_sample(generator_folder(noise_generator or NOISE), name, layer, weights, where))
     ways += [each.gatys(painting, painter, style_weights, where, styled, seed=seed), each.magenta(looked_at)]
     if style_generator is not None:
         ways.append(each.one_pass(Path(style_generator).expanduser(), where))
