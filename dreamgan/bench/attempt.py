@@ -69,6 +69,9 @@ class Attempt:
     def __init__(self, function: Callable[[], object], folder: Path, log: Path, trap: Trap | None = None) -> None:
         self._notes = mmap.mmap(-1, _NOTES_BYTES)  # shared with the child, and still there when it is dead
         self.code: int | None = None
+        # What is still in the buffers would be printed by the child, too.
+        sys.stdout.flush()
+        sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
             _live(function, log, _Watch(str(folder), self._notes, trap))

@@ -119,12 +119,16 @@ class DCGAN(Gan):
         """As ``prepare``, for the styles and classes of a data module.
 
         Raises:
-            UserError: If its pictures are of another size, too.
+            UserError: If its pictures are of another size, or likeness is asked for and a batch is one picture.
         """
         if data.size_px != self.hparams["size_px"]:
             raise UserError(
                 f"the model makes pictures of {self.hparams['size_px']} px, the data have {data.size_px} px; give the "
                 "same --model.size_px and --data.size_px"
+            )
+        if self.hparams["likeness"] and data.batch_size < 2:
+            raise UserError(
+                "likeness is of the pictures of a batch to each other; give a --data.batch_size of 2 or more"
             )
         self.prepare(data.styles(), data.classes())
         # What was learnt of the dataset, so that it can be found again, and what helped.

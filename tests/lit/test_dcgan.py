@@ -216,6 +216,7 @@ def test_several_recipes_apart_or_as_one(styles: str, tmp_path: Path) -> None:
         (["--model.latent", "0"], "latent is 0"),
         (["--model.likeness", "resnet9"], "likeness is resnet9; use squeezenet1_1, mobilenet_v2, inception_v3, vgg16"),
         (["--model.likeness_from", "2"], "likeness_from is 2"),
+        (["--model.likeness", "squeezenet1_1", "--data.batch_size", "1"], "give a --data.batch_size of 2 or more"),
         (["--model.lr_d", "0"], "lr_d is 0"),
         (["--model.r1_weight", "-1"], "r1_weight is -1"),
         (["--model.ema_decay", "1"], "ema_decay is 1"),
