@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Student's t, two-sided 95 %, by degrees of freedom; beyond, the normal deviate is near enough.
+# Student's t, two-sided 95 %, by degrees of freedom; beyond, the last one is taken, a little too wide.
 _T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 
 
@@ -22,7 +22,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
         Mean, lower end, upper end.
     """
     mean = statistics.fmean(values)
-    t = _T_95[len(values) - 2] if len(values) - 2 < len(_T_95) else 2.0
+    t = _T_95[min(len(values) - 1, len(_T_95)) - 1]
     half = t * statistics.stdev(values) / len(values) ** 0.5
     return mean, mean - half, mean + half
 

@@ -20,6 +20,7 @@ from dreamgan.errors import UserError
 from dreamgan.exports import CONFIG_NAME
 from dreamgan.images import to_picture, to_unit
 from dreamgan.metrics import cosines, feature_map
+from dreamgan.metrics.kid import pooled
 from dreamgan.noise_sampling import load_noise_generator, noise_samples
 from dreamgan.sampling import load_generator, sample
 from dreamgan.style import StyleRecipe, transfer_style
@@ -132,7 +133,7 @@ def nearest_sample(
 
         def features(images: Tensor) -> Tensor:
             with torch.no_grad():
-                return torch.cat([_pooled(feature_map(part, extractor, layer)) for part in torch.split(images, 16)])
+                return torch.cat([pooled(feature_map(part, extractor, layer)) for part in torch.split(images, 16)])
 
         known = features(samples)
 
@@ -226,10 +227,6 @@ def check_names(ways: Sequence[Way]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two ways are called {name!r}; ask for one of them only")
-
-
-def _pooled(features: Tensor) -> Tensor:
-    return features.flatten(2).mean(dim=2) if features.ndim > 2 else features
 
 
 def _sha256(image: Tensor) -> str:

@@ -25,16 +25,6 @@ GUIDE_LICENCES = {
 }
 _MOST_CLASSES = 12
 
-_FRONT_MATTER = """\
----
-library_name: dreamgan
-pipeline_tag: image-to-image
-license: other
-license_name: see-the-end-of-this-card
-tags:
-- deepdream
----"""
-
 _FIGURES_TEXT = """\
 `dreamgan evaluate` against direct dreams; the test photos were not trained on. *Agreement*: 0 is the untouched photo, 1
 a second direct dream of the same photo, by the features of the style's own network; *referee agreement*: the same in a
@@ -70,7 +60,7 @@ def model_card(styles: Styles, rows: Rows, encoder: str, parameters: int) -> str
     """
     _check_rows(styles, rows)
     parts = [
-        _FRONT_MATTER,
+        front_matter("image-to-image"),
         f"# One-pass dreams: {', '.join(styles)}",
         f"An image-to-image network ({parameters:,} parameters, {encoder} encoder, float16) that turns a photo of any "
         f"size from 32 px into its DeepDream in one pass, in {len(styles)} styles, their blends, and strengths from 0 "
@@ -84,6 +74,19 @@ def model_card(styles: Styles, rows: Rows, encoder: str, parameters: int) -> str
         f"## Licences\n\n{licences(styles, encoder)}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def front_matter(task: str) -> str:
+    """What a hub reads of a card, for a pipeline tag."""
+    return f"""\
+---
+library_name: dreamgan
+pipeline_tag: {task}
+license: other
+license_name: see-the-end-of-this-card
+tags:
+- deepdream
+---"""
 
 
 def _check_rows(styles: Styles, rows: Rows) -> None:

@@ -6,18 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dreamgan.errors import UserError
-from dreamgan.generators.card import Rows, Styles, data_text, licences, number, styles_table, table
+from dreamgan.generators.card import Rows, Styles, data_text, front_matter, licences, number, styles_table, table
 from dreamgan.networks.noise import NoiseGenerator
-
-_FRONT_MATTER = """\
----
-library_name: dreamgan
-pipeline_tag: unconditional-image-generation
-license: other
-license_name: see-the-end-of-this-card
-tags:
-- deepdream
----"""
 
 _FIGURES_TEXT = """\
 `dreamgan evaluate`, {n} pictures of each set that is compared; held-out dreams and photos were not trained on. *KID*:
@@ -57,7 +47,7 @@ def noise_model_card(styles: Styles, rows: Rows, network: NoiseGenerator, classe
     learnt = f" To be like the dreams as a set, it was judged in features of {helper}." if helper else ""
     asked = f" It can be asked for: {', '.join(classes)}." if classes else ""
     parts = [
-        _FRONT_MATTER,
+        front_matter("unconditional-image-generation"),
         f"# Dreams from noise: {', '.join(styles)}",
         f"A {config.kind} generator ({parameters:,} parameters, float16) that makes pictures of {config.size_px} px "
         f"like DeepDreams out of {config.latent} random numbers. Made with dreamgan.{asked}",
