@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from dreamgan.data.draws import Draw, Part, StyleSampler
 from dreamgan.data.pictures import PairPictures, Sample
 from dreamgan.data.styles import Style, StyleRows, find_styles, rows_of
-from dreamgan.errors import UserError
+from dreamgan.errors import UserError, check_least
 
 
 class StylePictures(Dataset[Sample]):
@@ -117,16 +117,14 @@ class DreamPairs(LightningDataModule):
             UserError: a number out of range, or not as many shares as datasets.
         """
         super().__init__()
-        for name, value, least in (
+        check_least(
             ("batch_size", batch_size, 1),
             ("crop_px", 32 if crop_px is None else crop_px, 32),
             ("val_pairs", val_pairs, 0),
             ("num_workers", num_workers, 0),
             ("seed", seed or 0, 0),
             ("cache_mib", cache_mib, 0),
-        ):
-            if value < least:
-                raise UserError(f"{name} is {value}; it must be at least {least}")
+        )
         self.dataset = dataset
         self.recipe = recipe
         self.shares = _shares(shares, names_of(dataset))

@@ -15,7 +15,7 @@ from dreamgan.data.draws import Draw, Part, StyleSampler
 from dreamgan.data.pairs import classes
 from dreamgan.data.pictures import Sample, scaled_pictures
 from dreamgan.data.styles import Style, find_styles, rows_of
-from dreamgan.errors import UserError
+from dreamgan.errors import UserError, check_least
 
 
 class _Row(NamedTuple):
@@ -96,16 +96,14 @@ class DreamPictures(LightningDataModule):
             UserError: a number out of range.
         """
         super().__init__()
-        for name, value, least in (
+        check_least(
             ("size_px", size_px, 32),
             ("batch_size", batch_size, 1),
             ("limit", 1 if limit is None else limit, 1),
             ("passes", passes, 1),
             ("val_pictures", val_pictures, 0),
             ("seed", seed or 0, 0),
-        ):
-            if value < least:
-                raise UserError(f"{name} is {value}; it must be at least {least}")
+        )
         self.dataset, self.recipe, self.categories = dataset, recipe, categories
         self.size_px, self.batch_size, self.limit, self.passes = size_px, batch_size, limit, passes
         self.val_pictures, self.flip, self.seed = val_pictures, flip, seed or 0

@@ -14,7 +14,7 @@ from dreamgan.data.pictures import Sample
 from dreamgan.data.scan import tell_bar
 from dreamgan.data.sources import find_photos
 from dreamgan.data.split import split_of
-from dreamgan.errors import UserError
+from dreamgan.errors import UserError, check_least
 
 
 class Photos(Dataset[Sample]):
@@ -72,16 +72,14 @@ class PlainPhotos(LightningDataModule):
             UserError: a number out of range.
         """
         super().__init__()
-        for name, value, least in (
+        check_least(
             ("size_px", size_px, 32),
             ("batch_size", batch_size, 1),
             ("crops", crops, 1),
             ("limit", 1 if limit is None else limit, 1),
             ("val_photos", val_photos, 0),
             ("seed", seed or 0, 0),
-        ):
-            if value < least:
-                raise UserError(f"{name} is {value}; it must be at least {least}")
+        )
         self.dataset = photos  # what the trainings' messages and cards call it
         self.size_px, self.batch_size, self.crops, self.limit = size_px, batch_size, crops, limit
         self.test_fraction, self.val_photos, self.flip, self.seed = test_fraction, val_photos, flip, seed or 0

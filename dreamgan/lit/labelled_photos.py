@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dreamgan.classifying.sets import LabelledSets, find_labelled
 from dreamgan.data.scan import tell_bar
-from dreamgan.errors import UserError
+from dreamgan.errors import check_least
 
 Sample = tuple[Tensor, Tensor]
 
@@ -58,15 +58,13 @@ class LabelledPhotos(LightningDataModule):
             UserError: a number out of range.
         """
         super().__init__()
-        for name, value, least in (
+        check_least(
             ("size_px", size_px, 32),
             ("views", views, 1),
             ("batch_size", batch_size, 1),
             ("val_last", val_last, 0),
             ("seed", seed or 0, 0),
-        ):
-            if value < least:
-                raise UserError(f"{name} is {value}; it must be at least {least}")
+        )
         self.photos = photos
         self.source = {
             "val": val,
