@@ -50,6 +50,7 @@ class Parts:
         frozen_layers: the pooled layers, or the one layer where training begins.
         tail: activation of that layer → pooled layers; None: only the head is trained.
         stages: names of the tail's parameters that each step of unfreezing adds.
+        bf16: that the frozen part runs in mixed bfloat16.
     """
 
     spec: BackboneSpec
@@ -61,16 +62,18 @@ class Parts:
     frozen_layers: tuple[str, ...]
     tail: fx.GraphModule | None
     stages: tuple[frozenset[str], ...]
+    bf16: bool = False
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides the answers of `answer`, for the key of a cache."""
-        return {
+        facts: dict[str, object] = {
             "backbone": self.spec.name,
             "weights_sha256": self.found.sha256,
             "nodes": list(self.frozen.nodes),
             "pooled": self.tail is None,
         }
+        return facts | {"precision": "bf16"} if self.bf16 else facts
 
     def answer(self, images_unit: Tensor) -> Tensor:
         """What the frozen part says of pictures (B, 3, H, W) in [0, 1]: (B, D), or (B, C, h, w) where a tail follows.
@@ -84,11 +87,13 @@ class Parts:
                 f"at least {self.frozen.min_size_px}"
             )
         device = next(self.frozen.parameters()).device
-        found: dict[str, Tensor] = self.frozen(normalise(images_unit.to(device)))
+        images = normalise(images_unit.to(device)).to(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            found: dict[str, Tensor] = self.frozen(images)
         if self.tail is not None:
             (answer,) = found.values()
             return answer
-        return pool([found[layer] for layer in self.layers])
+        return pool([found[layer].float() for layer in self.layers])
 
     def pooled(self, answers: Tensor) -> Tensor:
         """From what `answer` gave to the input of the head, (B, D) float32; gradients reach the tail."""
@@ -135,6 +140,7 @@ def load_parts(
     layers: Sequence[str] = (),
     unfreeze: Sequence[str] = (),
     device: str | torch.device = "cpu",
+    bf16: bool = False,
 ) -> Parts:
     """Load a backbone for fine-tuning.
 
@@ -144,6 +150,7 @@ def load_parts(
         layers: pooled layers, the input of a linear head; none: those of `POOLED_LAYERS`.
         unfreeze: layers after which everything is trained, the deepest first; none: only a head is trained.
         device: where the frozen part shall live.
+        bf16: that it shall run in mixed bfloat16.
 
     Returns:
         The parts; the parameters of the tail are on the CPU and take gradients.
@@ -157,6 +164,7 @@ def load_parts(
     nodes = {layer: resolve_layer(spec, layer) for layer in asked}
     begin = (unfreeze[-1],) if unfreeze else asked
     frozen = load_extractor(spec.name, begin, weights=weights, device=device)
+    frozen.to(memory_format=torch.channels_last)
     found = load_state(spec, weights)
     if unfreeze:
         load_extractor(spec.name, asked, weights=weights)  # for its errors: a layer that the weights do not reach
@@ -174,7 +182,7 @@ def load_parts(
                 "name layers from the deepest to the first"
             )
         stages.append(names - known)
-    return Parts(spec, found, full, asked, nodes, frozen, begin, tails[-1] if tails else None, tuple(stages))
+    return Parts(spec, found, full, asked, nodes, frozen, begin, tails[-1] if tails else None, tuple(stages), bf16)
 
 
 def multiply_adds(network: nn.Module, size_px: int) -> int:

@@ -192,7 +192,9 @@ class DreamganCLI(LightningCLI):
             if self.trainer.world_size > 1:
                 raise UserError("fine-tuning runs on one device; leave trainer.devices and num_nodes at 1")
             self.datamodule.setup(self.subcommand)
-            self.model.prepare_for(self.datamodule, self.trainer.strategy.root_device)
+            self.model.prepare_for(
+                self.datamodule, self.trainer.strategy.root_device, bf16=str(self.trainer.precision).startswith("bf16")
+            )
         if self._checkpoint is not None:
             if isinstance(self.model, GeneratorTraining | FineTuning):
                 reason = self.model.misfit(read_checkpoint(self._checkpoint))

@@ -91,12 +91,13 @@ class FineTuning(LightningModule):
                 "dreamgan.lit.labelled_photos.LabelledPhotos"
             )
 
-    def prepare_for(self, data: LabelledPhotos, device: torch.device) -> None:
+    def prepare_for(self, data: LabelledPhotos, device: torch.device, *, bf16: bool = False) -> None:
         """Load the network, look at all photos through its frozen part, and make the head.
 
         Args:
             data: after its `setup`.
             device: where the frozen part runs.
+            bf16: that it runs in mixed bfloat16, as the training does; its answers are kept apart from others.
 
         Raises:
             UserError: The network cannot be had as asked, or photos are too small for it.
@@ -110,6 +111,7 @@ class FineTuning(LightningModule):
             layers=given["layers"] or (),
             unfreeze=given["unfreeze"] or (),
             device=device,
+            bf16=bf16,
         )
         sets = {"train": data.found.train, "val": data.found.val}
 

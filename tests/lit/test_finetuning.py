@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dreamgan.backbones.features import load_extractor, normalise
 from dreamgan.classifying.cache import views
@@ -152,3 +153,21 @@ def test_mistakes_are_told_in_one_line(
     assert said in captured.err.splitlines()[-1]
     assert "Traceback" not in captured.err
     assert not (tmp_path / "run").exists()
+
+
+def test_bf16_runs_the_frozen_part_too(classes: Path, tmp_path: Path) -> None:
+    """What it answers is kept apart from the answers of float32, which it is near."""
+    folder = tmp_path / "features"
+    for precision in ("32", "bf16"):
+        where = ["--data.features", str(folder / precision), "--precision", precision]
+        assert tune(classes, tmp_path / precision, *where, "--trainer.max_epochs", "1") == 0
+    found = {}
+    for precision in ("32", "bf16"):
+        keys = {path.parent.name: json.loads(path.read_text()) for path in (folder / precision).glob("*/key.json")}
+        assert {key.get("precision") for key in keys.values()} == {None if precision == "32" else "bf16"}
+        home = next(
+            name for name, key in keys.items() if key["photos"] == min(each["photos"] for each in keys.values())
+        )
+        found[precision] = load_file(next((folder / precision / home).glob("view0-*")))["features"]
+    assert not torch.equal(found["32"], found["bf16"])
+    torch.testing.assert_close(found["32"], found["bf16"], rtol=0.1, atol=0.02 * float(found["32"].abs().max()))
