@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dreamgan.data.draws import Draw, Part, StyleSampler
 from dreamgan.data.pictures import PairPictures, Sample
+from dreamgan.data.scan import tell_bar
 from dreamgan.data.styles import Style, StyleRows, find_styles, rows_of
 from dreamgan.errors import UserError, check_least
 
@@ -106,7 +107,8 @@ class DreamPairs(LightningDataModule):
             batch_size: pairs per batch and process; a batch is of one style.
             crop_px: train on squares of this side, cut out of photo and dream alike, at another place every time.
                 Default: whole pictures.
-            val_pairs: whole dreams of each style to validate on, evenly spread over the test split, in order.
+            val_pairs: whole dreams of each style to validate on, at least 2, evenly spread over the test split, in
+                order. 0: no validation.
             flip: mirror half of the training pairs left to right, photo and dream alike.
             num_workers: processes that read ahead.
             seed: of order, crops and flips. Default: --seed_everything, else 0.
@@ -125,6 +127,8 @@ class DreamPairs(LightningDataModule):
             ("seed", seed or 0, 0),
             ("cache_mib", cache_mib, 0),
         )
+        if val_pairs == 1:
+            raise UserError("val_pairs is 1, and one pair cannot be measured; give at least 2, or 0 for no validation")
         self.dataset = dataset
         self.recipe = recipe
         self.shares = _shares(shares, names_of(dataset))
@@ -171,6 +175,8 @@ class DreamPairs(LightningDataModule):
             for number, style in enumerate(styles):
                 parts = [self._evenly(part) for part in rows_of(style.name, datasets, "test", 1.0)[:1]]
                 if parts:
+                    if len(parts[0].rows) == 1:
+                        tell_bar(f"{style.name}: {parts[0].dataset} has one pair to validate on, too few to measure")
                     columns = ("photo", "dream", "second_dream")
                     self.validation_pairs.append(StylePictures(parts, number, columns, allowance))
 

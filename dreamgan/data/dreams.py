@@ -14,6 +14,7 @@ from dreamgan.data.datamodule import names_of
 from dreamgan.data.draws import Draw, Part, StyleSampler
 from dreamgan.data.pairs import classes
 from dreamgan.data.pictures import Sample, scaled_pictures
+from dreamgan.data.scan import tell_bar
 from dreamgan.data.styles import Style, find_styles, rows_of
 from dreamgan.errors import UserError, check_least
 
@@ -87,8 +88,8 @@ class DreamPictures(LightningDataModule):
             limit: how many dreams to learn, as many of each category as can be, the same ones every time. Default: all.
             passes: how often an epoch shows each of them; more than one for sets so small that an epoch is over at
                 once.
-            val_pictures: held-out dreams, and as many held-out photos, to validate on: of the test split, and of the
-                categories that were learnt where it has any, evenly spread. 0: no validation.
+            val_pictures: held-out dreams, and as many held-out photos, to validate on, at least 2: of the test split,
+                and of the categories that were learnt where it has any, evenly spread. 0: no validation.
             flip: mirror half of the training pictures left to right.
             seed: of order and flips. Default: --seed_everything, else 0.
 
@@ -104,6 +105,10 @@ class DreamPictures(LightningDataModule):
             ("val_pictures", val_pictures, 0),
             ("seed", seed or 0, 0),
         )
+        if val_pictures == 1:
+            raise UserError(
+                "val_pictures is 1, and one picture cannot be measured; give at least 2, or 0 for no validation"
+            )
         self.dataset, self.recipe, self.categories = dataset, recipe, categories
         self.size_px, self.batch_size, self.limit, self.passes = size_px, batch_size, limit, passes
         self.val_pictures, self.flip, self.seed = val_pictures, flip, seed or 0
@@ -151,6 +156,8 @@ class DreamPictures(LightningDataModule):
             photos = _spread(list({row.photo_id: row for row in rows}.values()), self.val_pictures)
             if len(photos) > 1:
                 self.held_out = [self._pictures(dreams, "dream"), self._pictures(photos, "photo")]
+            elif photos:
+                tell_bar(f"{self.dataset} has one photo to validate on, too few to measure")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Load the training dreams, shuffled anew each epoch.
