@@ -126,7 +126,7 @@ class DreamganCLI(LightningCLI):
             # CSV first: the second logger's config would stop a second run.
             project = self._get(self.config_init, "wandb_project")
             prepare_wandb("RUN_DIR")
-            kwargs["logger"] = [CSVLogger(run_dir, name="csv"), WandbLogger(project=project, save_dir=run_dir)]
+            kwargs["logger"] = [CSVLogger(run_dir, name="csv"), wandb_logger(project, run_dir)]
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
         if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
@@ -244,6 +244,18 @@ class DreamganCLI(LightningCLI):
         return (
             f"the last good checkpoint is {good}, --ckpt_path {'last' if good == self._last else good} goes on from it"
         )
+
+
+def wandb_logger(project: str, folder: Path) -> WandbLogger:
+    """A logger that leaves out what Lightning sets though W&B no longer knows it, and would warn of in every run.
+
+    Args:
+        project: Its name in Weights & Biases.
+        folder: Gets the ``wandb`` folder.
+    """
+    logger = WandbLogger(project=project, save_dir=folder)
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+    return logger
 
 
 def _written(path: Path) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dreamgan.commands.train import wandb_logger
 from dreamgan.lit.callbacks import log_generator
 from dreamgan.lit.pix2pix import LOGGED
 from tests.lit.runs import fit, logged, styles_of
@@ -70,6 +71,14 @@ def test_a_generator_that_wandb_does_not_take(
     folder = styled_run / "generator"
     said = f"W&B did not take the generator (no route to host); it is in {folder} all the same"
     assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+def test_wandb_gets_no_setting_that_it_warns_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("wandb.init", lambda **settings: given.update(settings))
+    _ = wandb_logger("dreams", tmp_path).experiment
+    assert (given["project"], given["dir"]) == ("dreams", str(tmp_path))
+    assert "anonymous" not in given
 
 
 @pytest.mark.slow
