@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from dreamgan.data.draws import Draw, Part, StyleSampler
+from dreamgan.data.draws import Draw, Part
+from dreamgan.data.loading import DreamData, names_of, training_loader
 from dreamgan.data.pictures import PairPictures, Sample
 from dreamgan.data.scan import tell_bar
-from dreamgan.data.styles import Style, StyleRows, find_styles, rows_of
+from dreamgan.data.styles import StyleRows, rows_of
 from dreamgan.errors import UserError, check_least
 
 
@@ -80,7 +80,7 @@ class DrawnPairs(Dataset[Sample]):
         return sample
 
 
-class DreamPairs(LightningDataModule):
+class DreamPairs(DreamData):
     """Photo and dream pairs of dream datasets, for training and validation."""
 
     def __init__(
@@ -118,7 +118,7 @@ class DreamPairs(LightningDataModule):
         Raises:
             UserError: a number out of range, or not as many shares as datasets.
         """
-        super().__init__()
+        super().__init__(dataset, recipe)
         check_least(
             ("batch_size", batch_size, 1),
             ("crop_px", 32 if crop_px is None else crop_px, 32),
@@ -129,8 +129,6 @@ class DreamPairs(LightningDataModule):
         )
         if val_pairs == 1:
             raise UserError("val_pairs is 1, and one pair cannot be measured; give at least 2, or 0 for no validation")
-        self.dataset = dataset
-        self.recipe = recipe
         self.shares = _shares(shares, names_of(dataset))
         self.batch_size = batch_size
         self.crop_px = crop_px
@@ -141,17 +139,6 @@ class DreamPairs(LightningDataModule):
         self.cache_mib = cache_mib
         self.train_pairs: DrawnPairs | None = None
         self.validation_pairs: list[StylePictures] = []
-        self._styles: list[Style] = []
-
-    def styles(self) -> list[Style]:
-        """The kinds of dream to learn, in the order of their numbers.
-
-        Raises:
-            UserError: no dream dataset is there, or it lacks the recipe.
-        """
-        if not self._styles:
-            self._styles = find_styles(names_of(self.dataset), names_of(self.recipe))
-        return self._styles
 
     def setup(self, stage: str | None = None) -> None:
         """Open what the stage needs.
@@ -191,25 +178,11 @@ class DreamPairs(LightningDataModule):
         """
         if self.train_pairs is None:
             raise RuntimeError("call setup('fit') before train_dataloader()")
-        trainer = self.trainer
-        sampler = StyleSampler(
-            [
-                [Part(rows, self.shares[dataset]) for dataset, rows in pictures.sizes.items()]
-                for pictures in self.train_pairs.styles
-            ],
-            self.batch_size,
-            flip=self.flip,
-            seed=self.seed,
-            processes=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
-        return DataLoader(
-            self.train_pairs,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        styles = [
+            [Part(rows, self.shares[dataset]) for dataset, rows in pictures.sizes.items()]
+            for pictures in self.train_pairs.styles
+        ]
+        return training_loader(self, self.train_pairs, styles, self.num_workers)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Load the validation pairs, in order, one loader for each style that has some.
@@ -241,11 +214,6 @@ class DreamPairs(LightningDataModule):
         sides = {(pictures.width, pictures.height) for pictures in found}
         if self.crop_px is not None and self.crop_px > min(min(side) for side in sides):
             raise UserError(f"crop_px is {self.crop_px}, and the pictures are only {min(min(s) for s in sides)} px")
-
-
-def names_of(text: str | None) -> list[str]:
-    """Names that are written with commas between; none for None."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 def _shares(text: str | None, datasets: list[str]) -> dict[str, float]:
