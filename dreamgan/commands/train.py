@@ -22,7 +22,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from dreamgan.commands.quiet import quiet_lightning
 from dreamgan.devices import Precision, is_out_of_memory, pick_device
 from dreamgan.errors import UserError
-from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
+from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ProgressLine, ValidationLine
 from dreamgan.lit.classifier import FineTuning
 from dreamgan.lit.classifier_report import ClassifierReport
 from dreamgan.lit.gan import GeneratorTraining, NotFiniteError
@@ -139,6 +139,7 @@ class DreamganCLI(LightningCLI):
             )
         callbacks += [
             ValidationLine(),
+            ProgressLine(),
             PictureGrid(str(run_dir / "grids"), rows=self._get(self.config_init, "grid_rows")),
             ExportGenerator(str(run_dir / "generator")),
             ClassifierReport(str(run_dir), self.command),
