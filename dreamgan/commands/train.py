@@ -31,6 +31,8 @@ from dreamgan.making.publish import prepare_wandb
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
 _TRUSTED = ("dreamgan", "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.optim")
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+# Their gradients are scaled so that float16 can hold them; here they are looked at and clipped as they come.
+_TOO_SHORT = ("16", "16-mixed", "16-true")
 
 
 class DreamganCLI(LightningCLI):
@@ -91,6 +93,11 @@ class DreamganCLI(LightningCLI):
             config.trainer.check_val_every_n_epoch = epochs
         if config.precision is not None:
             config.trainer.precision = _PRECISIONS[config.precision]
+        if str(config.trainer.precision) in _TOO_SHORT:
+            raise UserError(
+                f"trainer.precision is {config.trainer.precision}, and float16 is not supported; use --precision bf16, "
+                "or 32"
+            )
         # Kept from Lightning until the run: it would read the file unchecked, and put the hyper-parameters and the
         # class that the file names in place of those given.
         self._checkpoint: Path | None = None

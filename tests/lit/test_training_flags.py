@@ -57,6 +57,8 @@ def test_a_config_with_a_mistake(
         (["--device", "gpu0"], "device 'gpu0' is not known"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available"),
         (["--precision", "16"], "--precision: '16' is not one of '32', 'bf16'"),
+        (["--trainer.precision", "16-mixed"], "trainer.precision is 16-mixed, and float16 is not supported"),
+        (["--trainer.precision", "16"], "trainer.precision is 16, and float16"),
         (["--grid_rows", "0"], "grid_rows is 0; it must be at least 1"),
         (["--seed_everything", "-1"], "seed_everything is -1"),
         (["--model.lr_g", "-1"], "lr_g is -1.0; it must be above 0"),
