@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
 from dreamgan.errors import UserError
+from dreamgan.settings import bound_configs
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -39,6 +40,7 @@ def flags_parser(prog: str, function: Callable[..., None], positional: Collectio
     from docstring_parser import parse_from_object
     from jsonargparse import ActionYesNo, ArgumentParser
 
+    bound_configs()
     parser = ArgumentParser(
         prog=prog,
         description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],

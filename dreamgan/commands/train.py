@@ -27,6 +27,7 @@ from dreamgan.lit.classifier import FineTuning
 from dreamgan.lit.classifier_report import ClassifierReport
 from dreamgan.lit.gan import GeneratorTraining, NotFiniteError
 from dreamgan.making.publish import prepare_wandb
+from dreamgan.settings import bound_configs, check_yaml
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
 _TRUSTED = ("dreamgan", "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.optim")
@@ -313,7 +314,11 @@ def check_configs(args: Sequence[str]) -> None:
         if not path.is_file():
             raise UserError(f"there is no config file {value!r} ({option})")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            check_yaml(text)
+            content = yaml.safe_load(text)
+        except UserError as error:
+            raise UserError(f"{value}: {error}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{value} is not YAML: {' '.join(str(error).split())[:160]}") from None
         if not isinstance(content, dict):
@@ -355,6 +360,7 @@ def train(args: Sequence[str]) -> None:
     """
     check_configs(args)
     trust_only_our_classes()
+    bound_configs()
     try:
         with quiet_lightning():
             DreamganCLI(
