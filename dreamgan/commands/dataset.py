@@ -146,7 +146,8 @@ def make_dataset(
         check_login()
     where = pick_device(device)
     devices, nodes = layout(devices, nodes, where)
-    target = out_folder(out)
+    # A dataset that is complete may lie where nothing can be written any more.
+    target = out_folder(out, writable=not is_complete(Path(out).expanduser()))
     dream_px = dream_size or size
     single = {
         "recipe": recipe,
@@ -174,13 +175,17 @@ def make_dataset(
     )
     held_out = _names(hold_out_categories)
     # What is wrong with these is said before the photos are read; the split itself is made of those that can be used.
-    split_of(
-        [photo.source_id for photo in photo_set.photos],
-        test_fraction=test_fraction,
-        seed=seed,
-        labels=[photo.label for photo in photo_set.photos],
-        hold_out=held_out,
-    )
+    try:
+        split_of(
+            [photo.source_id for photo in photo_set.photos],
+            test_fraction=test_fraction,
+            seed=seed,
+            labels=[photo.label for photo in photo_set.photos],
+            hold_out=held_out,
+        )
+    except UserError as error:
+        left_out = f"; --limit {limit} leaves out others" if limit is not None and held_out else ""
+        raise UserError(f"{error}{left_out}") from None
     config = {
         "format": FORMAT,
         "dreamgan": __version__,

@@ -181,7 +181,11 @@ def test_hold_out_takes_a_class_whole(make_photos: MakePhotos, tmp_path: Path) -
         (["--test_fraction", ".nan"], "test fraction is nan"),
         (
             ["--hold_out_categories", "dogg"],
-            "held-out 'dogg' is neither a class nor a photo of the set; nearest: 'dog'",
+            "held-out 'dogg' is neither a class nor one of the 2 photos taken; nearest: 'dog'",
+        ),
+        (
+            ["--hold_out_categories", "cat/a", "--limit", "1"],
+            "is neither a class nor one of the 1 photos taken; nearest: 'dog/b'; --limit 1 leaves out others",
         ),
         (["--hold_out_categories", "dog,cat"], "leaves no photo to train on"),
     ],
