@@ -135,8 +135,9 @@ def make_dataset(
         raise UserError(f"--threads is {threads}; it must be at most {MOST_THREADS}")
     at_least(1, batch=batch, threads=threads, crops=crops, limit=limit, devices=devices, nodes=nodes)
     check_seed(seed)
-    if size > MOST_SIDE_PX:
-        raise UserError(f"--size is {size}; it must be at most {MOST_SIDE_PX}")
+    for flag, side in (("size", size), ("dream_size", dream_size or size)):
+        if side > MOST_SIDE_PX:
+            raise UserError(f"--{flag} is {side}; it must be at most {MOST_SIDE_PX}")
     if not 0 <= second_dreams <= 1:
         raise UserError(f"--second_dreams is {second_dreams}; it must be a share, 0 to 1")
     if wandb == "":

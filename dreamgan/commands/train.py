@@ -20,7 +20,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
-from dreamgan.devices import Precision, is_out_of_memory, pick_device
+from dreamgan.devices import Precision, is_out_of_memory, most_processes, pick_device
 from dreamgan.errors import UserError
 from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ProgressLine, ValidationLine
 from dreamgan.lit.classifier import FineTuning
@@ -163,6 +163,11 @@ class DreamganCLI(LightningCLI):
         except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             # Nothing but the trainer is made here, so this is about its arguments.
             raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+        if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > most_processes():
+            raise UserError(
+                f"trainer.devices is {trainer.num_devices}; on the CPUs of this machine it must be at most "
+                f"{most_processes()}"
+            )
         return trainer
 
     def before_fit(self) -> None:

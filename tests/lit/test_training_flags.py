@@ -51,6 +51,7 @@ def test_a_config_with_a_mistake(
             "CUDAAccelerator",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
         ),
+        (["--trainer.devices", "1000000"], "trainer.devices is 1000000; on the CPUs of this machine it must be"),
         (["--trainer.accelerator", "foo"], "foo"),
         (["--trainer.strategy", "foo"], "foo"),
         (["--trainer.max_time", "soon"], "soon"),
