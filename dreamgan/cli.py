@@ -220,6 +220,12 @@ def _run(command: str, args: list[str]) -> int:
             raise
         file = f"{error.filename}: " if error.filename else ""
         return _stop(command, f"{file}{error.strerror or error}; what was finished is kept", 2)
+    except (MemoryError, RuntimeError) as error:
+        from dreamgan.devices import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        return _stop(command, "out of memory; give smaller pictures, or fewer; what was finished is kept", 2)
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
@@ -242,7 +248,8 @@ def flag_error(text: str) -> str:
     problem = re.search(
         r"given class_path '[\w.]*?(\w+)':\s*(.*?)(?:\n\s*- Expected a <class 'None|\Z)", text, re.DOTALL
     )
-    value = re.search(r"(?:Given value|Got value): (.*)\Z", text, re.DOTALL)
+    # What was given comes last, after what each of several kinds made of it.
+    value = re.search(r"Given value: (.*)\Z", text, re.DOTALL) or re.search(r"Got value: (.*)\Z", text, re.DOTALL)
     choices = re.search(r"Literal\[(.+?)\]", text)
     kinds = [_KINDS[kind] for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind in _KINDS]
     flag = text.partition(":")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -48,6 +49,11 @@ def precision_context(device: torch.device, precision: Precision) -> AbstractCon
 def default_batch(device: torch.device) -> int:
     """Pictures at a time: few on a CPU, so that activations stay in its caches; many on a GPU, to fill it."""
     return 4 if device.type == "cpu" else 32
+
+
+def most_processes() -> int:
+    """How many processes may share the CPUs of this machine: beyond its cores they only take its memory."""
+    return max(8, os.cpu_count() or 1)
 
 
 def is_out_of_memory(error: Exception) -> bool:

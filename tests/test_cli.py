@@ -126,6 +126,23 @@ def test_a_problem_with_a_class_is_cut_out_of_the_long_message() -> None:
     assert cli.flag_error(text) == "--model: nope: no such class"
 
 
+def test_a_number_of_the_wrong_kind_is_named_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dream", "photo.jpg", "--steps", "1e9"]) == 2
+    assert last_line(capsys) == "dreamgan dream: --steps: '1e9' is not a whole number (--help lists all flags)"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_becomes_one_line(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(args: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.COMMANDS, "dream", fail)
+    assert cli.main(["dream"]) == 2
+    assert last_line(capsys).startswith("dreamgan dream: out of memory; give smaller pictures, or fewer")
+
+
 def test_config_file_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dream", "photo.jpg", "--config", "none.yaml"]) == 2
     line = last_line(capsys)

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from dreamgan.backbones.files import named_files
 from dreamgan.commands.flags import at_least, out_folder
 from dreamgan.commands.from_noise import grid_of
-from dreamgan.data.datamodule import names_of
 from dreamgan.data.dreams import DreamPictures
+from dreamgan.data.loading import names_of
 from dreamgan.data.styles import find_styles
 from dreamgan.errors import UserError
 from dreamgan.evaluation.noise_figures import noise_figures

@@ -63,7 +63,7 @@ def compare_backbones(
     from dreamgan.backbones.registry import get_spec
     from dreamgan.commands.flags import at_least, check_seed, out_folder
     from dreamgan.commands.train import train
-    from dreamgan.data.datamodule import names_of
+    from dreamgan.data.loading import names_of
     from dreamgan.errors import UserError
     from dreamgan.files import write_text
 

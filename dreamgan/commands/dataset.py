@@ -135,8 +135,9 @@ def make_dataset(
         raise UserError(f"--threads is {threads}; it must be at most {MOST_THREADS}")
     at_least(1, batch=batch, threads=threads, crops=crops, limit=limit, devices=devices, nodes=nodes)
     check_seed(seed)
-    if size > MOST_SIDE_PX:
-        raise UserError(f"--size is {size}; it must be at most {MOST_SIDE_PX}")
+    for flag, side in (("size", size), ("dream_size", dream_size or size)):
+        if side > MOST_SIDE_PX:
+            raise UserError(f"--{flag} is {side}; it must be at most {MOST_SIDE_PX}")
     if not 0 <= second_dreams <= 1:
         raise UserError(f"--second_dreams is {second_dreams}; it must be a share, 0 to 1")
     if wandb == "":
@@ -146,7 +147,8 @@ def make_dataset(
         check_login()
     where = pick_device(device)
     devices, nodes = layout(devices, nodes, where)
-    target = out_folder(out)
+    # A dataset that is complete may lie where nothing can be written any more.
+    target = out_folder(out, writable=not is_complete(Path(out).expanduser()))
     dream_px = dream_size or size
     single = {
         "recipe": recipe,
@@ -174,13 +176,17 @@ def make_dataset(
     )
     held_out = _names(hold_out_categories)
     # What is wrong with these is said before the photos are read; the split itself is made of those that can be used.
-    split_of(
-        [photo.source_id for photo in photo_set.photos],
-        test_fraction=test_fraction,
-        seed=seed,
-        labels=[photo.label for photo in photo_set.photos],
-        hold_out=held_out,
-    )
+    try:
+        split_of(
+            [photo.source_id for photo in photo_set.photos],
+            test_fraction=test_fraction,
+            seed=seed,
+            labels=[photo.label for photo in photo_set.photos],
+            hold_out=held_out,
+        )
+    except UserError as error:
+        left_out = f"; --limit {limit} leaves out others" if limit is not None and held_out else ""
+        raise UserError(f"{error}{left_out}") from None
     config = {
         "format": FORMAT,
         "dreamgan": __version__,

@@ -65,7 +65,8 @@ def dream(
             the backbone.
         objective: What to maximise, in place of the recipe's (see above).
         guide: Guide picture, for objectives that name the guide `guide`; several as NAME=FILE,NAME=FILE.
-        mask: Dream only where this picture is white; masks that the objective names as NAME=FILE,NAME=FILE.
+        mask: Dream only where this picture is white (grey: partly); masks that the objective names as
+            NAME=FILE,NAME=FILE.
         weights: File with the backbone's weights (.safetensors or .pth). Default: torchvision's own, from its cache
             or downloaded.
         out: Folder for the dreams, <stem>.png each.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
 from dreamgan.errors import UserError
+from dreamgan.settings import bound_configs
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -39,6 +40,7 @@ def flags_parser(prog: str, function: Callable[..., None], positional: Collectio
     from docstring_parser import parse_from_object
     from jsonargparse import ActionYesNo, ArgumentParser
 
+    bound_configs()
     parser = ArgumentParser(
         prog=prog,
         description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
@@ -90,11 +92,12 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed is {seed}; it must fit 64 bits")
 
 
-def out_folder(out: str) -> Path:
+def out_folder(out: str, *, writable: bool = True) -> Path:
     """The folder to write to, checked before the work begins; nothing is made yet.
 
     Args:
         out: As the user gave it.
+        writable: Whether it must be; not where all is there already.
 
     Raises:
         UserError: If a file is in the way or the place may not be written to.
@@ -103,6 +106,6 @@ def out_folder(out: str) -> Path:
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not existing.is_dir():
         raise UserError(f"'{existing}' is a file, not a folder; give another --out")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if writable and not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"'{existing}' may not be written to; give another --out")
     return folder

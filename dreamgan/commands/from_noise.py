@@ -70,12 +70,15 @@ def parse_seeds(text: str) -> tuple[int, int]:
     """Read ``3,17``; whether there are such seeds is for the generator to say.
 
     Raises:
-        UserError: If it is not of that form.
+        UserError: If it is not of that form, or names one seed twice.
     """
     match = re.fullmatch(r"\s*(\d{1,20})\s*,\s*(\d{1,20})\s*", text)
     if not match:
         raise UserError(f"--interpolate is {printable(text)!r}; give two seeds, as in 3,17")
-    return int(match[1]), int(match[2])
+    first, last = int(match[1]), int(match[2])
+    if first == last:
+        raise UserError(f"--interpolate names the seed {first} twice, and nothing would move; give two different seeds")
+    return first, last
 
 
 def _counted(flag: str, given: int | None, default: int, least: int, most: int) -> int:

@@ -126,6 +126,7 @@ def reproduce(
     at_least(MIN_SIDE_PX, max_side=max_side)
     check_seed(seed)
     folder = out_folder(out)
+    _check_free(folder, name)
     given = _files(photos, folder)
     guiding = _files(guides, folder)
 
@@ -146,6 +147,22 @@ def reproduce(
     )
     EXPERIMENTS[name](job)
     print(f"{name}: figure and table in {folder}")
+
+
+def _check_free(folder: Path, name: str) -> None:
+    """Refuse to overwrite what dreamgan did not write: an experiment of ours has left its ``parts``.
+
+    Raises:
+        UserError: If a file has the name of a figure or table, and there are no parts.
+    """
+    from dreamgan.errors import UserError
+
+    if (folder / "parts").is_dir():
+        return
+    for pattern in (f"{name}.*", f"{name}_*", "figure_*"):
+        for file in sorted(folder.glob(pattern)):
+            if file.suffix in (".csv", ".png"):
+                raise UserError(f"'{file}' was not written by dreamgan; move it or give another --out")
 
 
 def _files(text: str | None, out: Path) -> tuple[Path, ...]:

@@ -30,7 +30,7 @@ def shorter_training(
     """
     from dreamgan.claims.shorter import run
     from dreamgan.commands.flags import out_folder
-    from dreamgan.data.datamodule import names_of
+    from dreamgan.data.loading import names_of
 
     folder = out_folder(out)
     text = run(photos, folder, weights=weights, arms=names_of(arms), tell=lambda line: print(line, flush=True))

@@ -20,17 +20,20 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from dreamgan.commands.quiet import quiet_lightning
-from dreamgan.devices import Precision, is_out_of_memory, pick_device
+from dreamgan.devices import Precision, is_out_of_memory, most_processes, pick_device
 from dreamgan.errors import UserError
-from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ValidationLine
+from dreamgan.lit.callbacks import ExportGenerator, PictureGrid, ProgressLine, ValidationLine
 from dreamgan.lit.classifier import FineTuning
 from dreamgan.lit.classifier_report import ClassifierReport
 from dreamgan.lit.gan import GeneratorTraining, NotFiniteError
 from dreamgan.making.publish import prepare_wandb
+from dreamgan.settings import bound_configs, check_yaml
 
 # Packages whose classes may be named. A config from elsewhere must not choose what code is imported.
 _TRUSTED = ("dreamgan", "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "torch.optim")
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+# Their gradients are scaled so that float16 can hold them; here they are looked at and clipped as they come.
+_TOO_SHORT = ("16", "16-mixed", "16-true")
 
 
 class DreamganCLI(LightningCLI):
@@ -91,6 +94,11 @@ class DreamganCLI(LightningCLI):
             config.trainer.check_val_every_n_epoch = epochs
         if config.precision is not None:
             config.trainer.precision = _PRECISIONS[config.precision]
+        if str(config.trainer.precision) in _TOO_SHORT:
+            raise UserError(
+                f"trainer.precision is {config.trainer.precision}, and float16 is not supported; use --precision bf16, "
+                "or 32"
+            )
         # Kept from Lightning until the run: it would read the file unchecked, and put the hyper-parameters and the
         # class that the file names in place of those given.
         self._checkpoint: Path | None = None
@@ -126,7 +134,7 @@ class DreamganCLI(LightningCLI):
             # CSV first: the second logger's config would stop a second run.
             project = self._get(self.config_init, "wandb_project")
             prepare_wandb("RUN_DIR")
-            kwargs["logger"] = [CSVLogger(run_dir, name="csv"), WandbLogger(project=project, save_dir=run_dir)]
+            kwargs["logger"] = [CSVLogger(run_dir, name="csv"), wandb_logger(project, run_dir)]
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
         if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
@@ -139,6 +147,7 @@ class DreamganCLI(LightningCLI):
             )
         callbacks += [
             ValidationLine(),
+            ProgressLine(),
             PictureGrid(str(run_dir / "grids"), rows=self._get(self.config_init, "grid_rows")),
             ExportGenerator(str(run_dir / "generator")),
             ClassifierReport(str(run_dir), self.command),
@@ -154,6 +163,11 @@ class DreamganCLI(LightningCLI):
         except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             # Nothing but the trainer is made here, so this is about its arguments.
             raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+        if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > most_processes():
+            raise UserError(
+                f"trainer.devices is {trainer.num_devices}; on the CPUs of this machine it must be at most "
+                f"{most_processes()}"
+            )
         return trainer
 
     def before_fit(self) -> None:
@@ -248,6 +262,18 @@ class DreamganCLI(LightningCLI):
         )
 
 
+def wandb_logger(project: str, folder: Path) -> WandbLogger:
+    """A logger that leaves out what Lightning sets though W&B no longer knows it, and would warn of in every run.
+
+    Args:
+        project: Its name in Weights & Biases.
+        folder: Gets the ``wandb`` folder.
+    """
+    logger = WandbLogger(project=project, save_dir=folder)
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+    return logger
+
+
 def _written(path: Path) -> int | None:
     """When a file was last written, in ns; None: there is none."""
     return path.stat().st_mtime_ns if path.is_file() else None
@@ -295,7 +321,11 @@ def check_configs(args: Sequence[str]) -> None:
         if not path.is_file():
             raise UserError(f"there is no config file {value!r} ({option})")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            check_yaml(text)
+            content = yaml.safe_load(text)
+        except UserError as error:
+            raise UserError(f"{value}: {error}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{value} is not YAML: {' '.join(str(error).split())[:160]}") from None
         if not isinstance(content, dict):
@@ -337,6 +367,7 @@ def train(args: Sequence[str]) -> None:
     """
     check_configs(args)
     trust_only_our_classes()
+    bound_configs()
     try:
         with quiet_lightning():
             DreamganCLI(

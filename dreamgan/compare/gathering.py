@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import statistics
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dreamgan.compare.memory import PeakMemory
-from dreamgan.compare.way import Make, Way
+from dreamgan.compare.way import Make, Way, sha256_of
 from dreamgan.errors import UserError
 from dreamgan.files import write_text
 from dreamgan.images import load_image, save_png, to_picture, to_unit
@@ -89,7 +88,7 @@ def gather(
         memory: PeakMemory | None = None
         for photo, image in photos.items():
             target = folder / photo / f"{way.name}.png"
-            facts = json.loads(json.dumps({**way.facts, "photo": _sha256(image)}))
+            facts = json.loads(json.dumps({**way.facts, "photo": sha256_of(image)}))
             cost = _kept(target, facts)
             if cost is None:
                 try:
@@ -145,7 +144,3 @@ def _kept(target: Path, facts: dict[str, Any]) -> _Cost | None:
     except (OSError, ValueError, LookupError, TypeError):
         pass
     return None
-
-
-def _sha256(image: Tensor) -> str:
-    return hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()

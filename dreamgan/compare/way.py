@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,3 +38,8 @@ class Way:
     facts: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 0
     series: str = ""
+
+
+def sha256_of(image: Tensor) -> str:
+    """What tells one picture from another among the facts of a way: the hash of its numbers, hexadecimal."""
+    return hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dreamgan.backbones.features import load_extractor
-from dreamgan.compare.way import Make, Way
+from dreamgan.compare.way import Make, Way, sha256_of
 from dreamgan.dream import DreamRecipe, dream
 from dreamgan.errors import UserError
 from dreamgan.exports import CONFIG_NAME
@@ -71,7 +71,7 @@ def direct_dream(
     part = "" if strength == 1 else f", stopped at {100 * strength:g} %"
     again = "" if seed == 0 else f", seed {seed}"
     facts: dict[str, Any] = {"recipe": recipe.to_json(), "backbone": backbone, "weights": _file(weights)}
-    facts |= {"seed": seed, "strength": strength, "guide": None if guide is None else _sha256(guide)}
+    facts |= {"seed": seed, "strength": strength, "guide": None if guide is None else sha256_of(guide)}
     return Way(
         _name(f"direct-{recipe.name}-{strength:g}" + (f"-seed{seed}" if seed else "")),
         f"direct dream, {recipe.name}{part}{again}",
@@ -173,7 +173,7 @@ def gatys(
         extractor = load_extractor(backbone, recipe.layer_names, weights=weights, device=device)
         return lambda image, name: transfer_style(image.to(device), style, extractor, recipe, seed=seed).image
 
-    facts = {"recipe": recipe.to_json(), "backbone": backbone, "weights": _file(weights), "style": _sha256(style)}
+    facts = {"recipe": recipe.to_json(), "backbone": backbone, "weights": _file(weights), "style": sha256_of(style)}
     return Way(
         f"gatys-{recipe.optimizer}",
         f"Gatys, {recipe.optimizer}",
@@ -227,10 +227,6 @@ def check_names(ways: Sequence[Way]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two ways are called {name!r}; ask for one of them only")
-
-
-def _sha256(image: Tensor) -> str:
-    return hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _file(weights: str | None) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from dreamgan.data.draws import Draw, Part, StyleSampler
+from dreamgan.data.draws import Draw, Part
+from dreamgan.data.loading import DreamData, names_of, training_loader
 from dreamgan.data.pictures import PairPictures, Sample
-from dreamgan.data.styles import Style, StyleRows, find_styles, rows_of
+from dreamgan.data.scan import tell_bar
+from dreamgan.data.styles import StyleRows, rows_of
 from dreamgan.errors import UserError, check_least
 
 
@@ -79,7 +80,7 @@ class DrawnPairs(Dataset[Sample]):
         return sample
 
 
-class DreamPairs(LightningDataModule):
+class DreamPairs(DreamData):
     """Photo and dream pairs of dream datasets, for training and validation."""
 
     def __init__(
@@ -106,7 +107,8 @@ class DreamPairs(LightningDataModule):
             batch_size: pairs per batch and process; a batch is of one style.
             crop_px: train on squares of this side, cut out of photo and dream alike, at another place every time.
                 Default: whole pictures.
-            val_pairs: whole dreams of each style to validate on, evenly spread over the test split, in order.
+            val_pairs: whole dreams of each style to validate on, at least 2, evenly spread over the test split, in
+                order. 0: no validation.
             flip: mirror half of the training pairs left to right, photo and dream alike.
             num_workers: processes that read ahead.
             seed: of order, crops and flips. Default: --seed_everything, else 0.
@@ -116,7 +118,7 @@ class DreamPairs(LightningDataModule):
         Raises:
             UserError: a number out of range, or not as many shares as datasets.
         """
-        super().__init__()
+        super().__init__(dataset, recipe)
         check_least(
             ("batch_size", batch_size, 1),
             ("crop_px", 32 if crop_px is None else crop_px, 32),
@@ -125,8 +127,8 @@ class DreamPairs(LightningDataModule):
             ("seed", seed or 0, 0),
             ("cache_mib", cache_mib, 0),
         )
-        self.dataset = dataset
-        self.recipe = recipe
+        if val_pairs == 1:
+            raise UserError("val_pairs is 1, and one pair cannot be measured; give at least 2, or 0 for no validation")
         self.shares = _shares(shares, names_of(dataset))
         self.batch_size = batch_size
         self.crop_px = crop_px
@@ -137,17 +139,6 @@ class DreamPairs(LightningDataModule):
         self.cache_mib = cache_mib
         self.train_pairs: DrawnPairs | None = None
         self.validation_pairs: list[StylePictures] = []
-        self._styles: list[Style] = []
-
-    def styles(self) -> list[Style]:
-        """The kinds of dream to learn, in the order of their numbers.
-
-        Raises:
-            UserError: no dream dataset is there, or it lacks the recipe.
-        """
-        if not self._styles:
-            self._styles = find_styles(names_of(self.dataset), names_of(self.recipe))
-        return self._styles
 
     def setup(self, stage: str | None = None) -> None:
         """Open what the stage needs.
@@ -171,6 +162,8 @@ class DreamPairs(LightningDataModule):
             for number, style in enumerate(styles):
                 parts = [self._evenly(part) for part in rows_of(style.name, datasets, "test", 1.0)[:1]]
                 if parts:
+                    if len(parts[0].rows) == 1:
+                        tell_bar(f"{style.name}: {parts[0].dataset} has one pair to validate on, too few to measure")
                     columns = ("photo", "dream", "second_dream")
                     self.validation_pairs.append(StylePictures(parts, number, columns, allowance))
 
@@ -185,25 +178,11 @@ class DreamPairs(LightningDataModule):
         """
         if self.train_pairs is None:
             raise RuntimeError("call setup('fit') before train_dataloader()")
-        trainer = self.trainer
-        sampler = StyleSampler(
-            [
-                [Part(rows, self.shares[dataset]) for dataset, rows in pictures.sizes.items()]
-                for pictures in self.train_pairs.styles
-            ],
-            self.batch_size,
-            flip=self.flip,
-            seed=self.seed,
-            processes=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
-        return DataLoader(
-            self.train_pairs,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        styles = [
+            [Part(rows, self.shares[dataset]) for dataset, rows in pictures.sizes.items()]
+            for pictures in self.train_pairs.styles
+        ]
+        return training_loader(self, self.train_pairs, styles, self.num_workers)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Load the validation pairs, in order, one loader for each style that has some.
@@ -235,11 +214,6 @@ class DreamPairs(LightningDataModule):
         sides = {(pictures.width, pictures.height) for pictures in found}
         if self.crop_px is not None and self.crop_px > min(min(side) for side in sides):
             raise UserError(f"crop_px is {self.crop_px}, and the pictures are only {min(min(s) for s in sides)} px")
-
-
-def names_of(text: str | None) -> list[str]:
-    """Names that are written with commas between; none for None."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 def _shares(text: str | None, datasets: list[str]) -> dict[str, float]:

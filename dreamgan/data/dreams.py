@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dreamgan.data.datamodule import names_of
-from dreamgan.data.draws import Draw, Part, StyleSampler
+from dreamgan.data.draws import Draw, Part
+from dreamgan.data.loading import DreamData, names_of, training_loader
 from dreamgan.data.pairs import classes
 from dreamgan.data.pictures import Sample, scaled_pictures
-from dreamgan.data.styles import Style, find_styles, rows_of
+from dreamgan.data.scan import tell_bar
+from dreamgan.data.styles import rows_of
 from dreamgan.errors import UserError, check_least
 
 
@@ -60,7 +60,7 @@ class Pictures(Dataset[Sample]):
         }
 
 
-class DreamPictures(LightningDataModule):
+class DreamPictures(DreamData):
     """Whole dreams of dream datasets (strength 1), scaled down, for a GAN that dreams from noise."""
 
     def __init__(
@@ -87,15 +87,15 @@ class DreamPictures(LightningDataModule):
             limit: how many dreams to learn, as many of each category as can be, the same ones every time. Default: all.
             passes: how often an epoch shows each of them; more than one for sets so small that an epoch is over at
                 once.
-            val_pictures: held-out dreams, and as many held-out photos, to validate on: of the test split, and of the
-                categories that were learnt where it has any, evenly spread. 0: no validation.
+            val_pictures: held-out dreams, and as many held-out photos, to validate on, at least 2: of the test split,
+                and of the categories that were learnt where it has any, evenly spread. 0: no validation.
             flip: mirror half of the training pictures left to right.
             seed: of order and flips. Default: --seed_everything, else 0.
 
         Raises:
             UserError: a number out of range.
         """
-        super().__init__()
+        super().__init__(dataset, recipe)
         check_least(
             ("size_px", size_px, 32),
             ("batch_size", batch_size, 1),
@@ -104,23 +104,16 @@ class DreamPictures(LightningDataModule):
             ("val_pictures", val_pictures, 0),
             ("seed", seed or 0, 0),
         )
-        self.dataset, self.recipe, self.categories = dataset, recipe, categories
-        self.size_px, self.batch_size, self.limit, self.passes = size_px, batch_size, limit, passes
+        if val_pictures == 1:
+            raise UserError(
+                "val_pictures is 1, and one picture cannot be measured; give at least 2, or 0 for no validation"
+            )
+        self.categories, self.limit, self.passes = categories, limit, passes
+        self.size_px, self.batch_size = size_px, batch_size
         self.val_pictures, self.flip, self.seed = val_pictures, flip, seed or 0
         self.train_pictures: Pictures | None = None
         self.held_out: list[Pictures] = []
-        self._styles: list[Style] = []
         self._chosen: list[_Row] = []
-
-    def styles(self) -> list[Style]:
-        """The kinds of dream to learn, in the order of their numbers.
-
-        Raises:
-            UserError: no dream dataset is there, or it lacks the recipe.
-        """
-        if not self._styles:
-            self._styles = find_styles(names_of(self.dataset), names_of(self.recipe))
-        return self._styles
 
     def classes(self) -> list[str]:
         """Names of the classes to learn, in the order of their numbers; "" is that of dreams without one.
@@ -151,6 +144,8 @@ class DreamPictures(LightningDataModule):
             photos = _spread(list({row.photo_id: row for row in rows}.values()), self.val_pictures)
             if len(photos) > 1:
                 self.held_out = [self._pictures(dreams, "dream"), self._pictures(photos, "photo")]
+            elif photos:
+                tell_bar(f"{self.dataset} has one photo to validate on, too few to measure")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Load the training dreams, shuffled anew each epoch.
@@ -163,16 +158,8 @@ class DreamPictures(LightningDataModule):
         """
         if self.train_pictures is None:
             raise RuntimeError("call setup('fit') before train_dataloader()")
-        trainer = self.trainer
-        sampler = StyleSampler(
-            [[Part(len(self.train_pictures))]],  # styles may stand side by side in a batch
-            self.batch_size,
-            flip=self.flip,
-            seed=self.seed,
-            processes=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
-        return DataLoader(self.train_pictures, batch_size=self.batch_size, sampler=sampler)
+        # One part: styles may stand side by side in a batch.
+        return training_loader(self, self.train_pictures, [[Part(len(self.train_pictures))]])
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Load the held-out dreams, then the held-out photos, in order, as in training but never mirrored.

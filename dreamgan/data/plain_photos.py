@@ -8,7 +8,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dreamgan.data.draws import Draw, Part, StyleSampler
+from dreamgan.data.draws import Draw, Part
+from dreamgan.data.loading import training_loader
 from dreamgan.data.photos import Photo, PhotoSet
 from dreamgan.data.pictures import Sample
 from dreamgan.data.scan import tell_bar
@@ -120,16 +121,7 @@ class PlainPhotos(LightningDataModule):
         """
         if self.train_photos is None:
             raise RuntimeError("call setup('fit') before train_dataloader()")
-        trainer = self.trainer
-        sampler = StyleSampler(
-            [[Part(len(self.train_photos))]],
-            self.batch_size,
-            flip=self.flip,
-            seed=self.seed,
-            processes=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
-        return DataLoader(self.train_photos, batch_size=self.batch_size, sampler=sampler)
+        return training_loader(self, self.train_photos, [[Part(len(self.train_photos))]])
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Load the held-out photos, in order; an empty list where there are none: Lightning then skips validation."""

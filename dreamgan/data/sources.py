@@ -21,6 +21,8 @@ from dreamgan.data.tars import PACKED_SUFFIXES, from_tars, is_packed
 from dreamgan.errors import UserError
 from dreamgan.images import IMAGE_SUFFIXES
 
+MOST_CROPS = 100_000  # of a photograph; far more than there are that differ
+
 
 def find_photos(
     photos: str | Sequence[str],
@@ -67,6 +69,8 @@ def find_photos(
     for name, value in (("size_px", size_px), ("crops", crops), ("limit", 1 if limit is None else limit)):
         if value < 1:
             raise UserError(f"{name} is {value}; it must be at least 1")
+    if crops > MOST_CROPS:
+        raise UserError(f"crops is {crops}; it must be at most {MOST_CROPS}")
     names = _source_names(photos)
     _check_hub_flags(names, hub_config, hub_split, stream=stream, limit=limit)
     found = []

@@ -116,7 +116,7 @@ def _check_known(names: Sequence[str], label_of: Mapping[str, str]) -> None:
         if not name or (name not in labels and name not in label_of):
             near = nearest(name, (*sorted(labels), *label_of))
             raise UserError(
-                f"held-out {name!r} is neither a class nor a photo of the set; nearest: {near!r}"
+                f"held-out {name!r} is neither a class nor one of the {len(label_of)} photos taken; nearest: {near!r}"
                 if near
                 else f"held-out {name!r} is not in the empty set"
             )

@@ -218,8 +218,8 @@ def dream(
             gives all photos the same stream.
         guides: Guide pictures that the objective names, each (1, 3, h, w) in [0, 1].
         masks: Masks that the objective names, each (1 or B, 1, h, w) in [0, 1], stretched over the photos.
-        only_here: (1 or B, 1, h, w) in [0, 1], stretched over the photos: the share of each step that a pixel takes;
-            where it is 0 the photo stays as it is.
+        only_here: (1 or B, 1, h, w) in [0, 1], stretched over the photos: the share of the dream in each pixel, the
+            rest is the photo; where it is 0 nothing is dreamed.
         strength: Share of the recipe's steps that are run, in (0, 1]: every octave stops early, at the place that
             the whole dream passes through (``DreamRecipe.steps_at``).
         callback: Called at each step with a ``DreamStep``; returning False stops the dream, and what has been
@@ -258,7 +258,7 @@ def dream(
         dreamed = dreamed.mul_(space.std).add_(space.mean).clamp_(0, 1)
         if here is not None:
             # The photo as it came: a recipe may have stretched its values.
-            dreamed = torch.where(resize(here, full_size) > 0, dreamed, images.detach().to(like))
+            dreamed = torch.lerp(images.detach().to(like), dreamed, resize(here, full_size))
         return dreamed.contiguous()
 
     pixels = photo_at(octaves[0][0])
@@ -277,7 +277,9 @@ def dream(
         if tuple(pixels.shape[-2:]) != size:
             pixels = resize(pixels, size)
         octave_score = scorer.octave(number, size, size[0] / full_size[0])
-        octave_here = None if here is None else resize(here, size)
+        # Whole steps wherever the mask is not black; `finish` mixes. Scaled steps would end in a rim: where hardly
+        # anything is dreamed, an octave's picture is still the photo of a coarser one, blurred.
+        octave_here = None if here is None else (resize(here, size) > 0).to(like)
         tiles = tile_grid(*size, recipe.tile_px, recipe.tile_overlap_px) if 0 < recipe.tile_px < max(size) else None
         # Schedules and random streams are those of the whole recipe, however early the octave stops.
         all_steps = recipe.steps_per_octave[number]

@@ -11,6 +11,7 @@ from typing import Any
 from dreamgan.dream.objectives import Objective, channel, guided, l2, mean
 from dreamgan.dream.recipe import DreamRecipe, parse_layers, typed_fields
 from dreamgan.errors import UserError
+from dreamgan.settings import check_yaml
 
 _ONE_LAYER = {
     "vgg16": "relu4_3",
@@ -368,9 +369,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise UserError(f"recipe file '{path}' cannot be read: {error.strerror}") from None
+    except UserError as error:
+        raise UserError(f"recipe file '{path}': {error}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"recipe file '{path}' is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

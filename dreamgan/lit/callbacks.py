@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 from dreamgan.images import save_png, sheet
 from dreamgan.lit.gan import GeneratorTraining
 from dreamgan.sampling import CONFIG_NAME
+
+EVERY_S = 60  # between two lines of a log without a terminal
 
 
 class PictureGrid(Callback):
@@ -52,6 +56,27 @@ class ValidationLine(Callback):
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}" if _of_a_training(trainer) else "validation"
         for line in pl_module.said():
             print(f"{epoch}: {line}", flush=True)
+
+
+class ProgressLine(Callback):
+    """Prints a line every `EVERY_S` seconds, from the first process, where there is no terminal for Lightning's bar."""
+
+    def __init__(self) -> None:
+        self._last = math.inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print epoch and batch, when it is time."""
+        if not trainer.is_global_zero or sys.stdout.isatty() or time.monotonic() - self._last < EVERY_S:
+            return
+        self._last = time.monotonic()
+        done = f"batch {batch_idx + 1} of {trainer.num_training_batches}"
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {done}", flush=True)
 
 
 class ExportGenerator(Callback):

@@ -26,7 +26,7 @@ def model_card(styles: Mapping[str, Mapping[str, Any]], dataset: str, network: n
     """Write the card, Markdown.
 
     Args:
-        styles: Name to facts with "epochs" and "measures"; at least one.
+        styles: Name to facts with "epochs", "measured_epoch" and "measures"; at least one.
         dataset: What it was trained on, commas between.
         network: The generator.
     """
@@ -60,7 +60,7 @@ An image-to-image generator ({parameters:,} parameters) that replicates dreams i
 dreamgan sample PHOTO_OR_FOLDER --generator THIS_FOLDER --style {next(iter(styles))} --out dreams
 ```
 
-## Measures on held-out photos (last validation)
+## Measures on held-out photos ({last_validation(first["measured_epoch"], first["epochs"])})
 
 {_measures(styles)}
 
@@ -69,6 +69,16 @@ dreamgan sample PHOTO_OR_FOLDER --generator THIS_FOLDER --style {next(iter(style
 It knows these styles only. The photos it was trained on and the weights of the backbones have licences of their own.
 The exact recipes are in `config.json`.
 """
+
+
+def last_validation(epoch: int, epochs: int) -> str:
+    """Say when the last measures were taken.
+
+    Args:
+        epoch: In which, from 1; 0 where that is not known.
+        epochs: Of the whole training.
+    """
+    return f"last validation, in epoch {epoch} of {epochs}" if epoch else "last validation"
 
 
 def _measures(styles: Mapping[str, Mapping[str, Any]]) -> str:

@@ -291,7 +291,7 @@ class DCGAN(Gan):
         found = self.held_out.measures()
         if self.trainer.sanity_checking or found is None:
             return
-        self.measures = found
+        self.measures, self.measured_epoch = found, self.current_epoch + 1
         for name, value in ((name, getattr(found, name)) for name in NOISE_LOGGED):
             if not math.isfinite(value):
                 continue  # too few pictures for it
@@ -324,7 +324,7 @@ class DCGAN(Gan):
         if not self.hparams["recipe_conditional"] and len(styles) > 1:
             styles = {", ".join(styles): {"recipes": styles}}
         for facts in styles.values():
-            facts |= {"epochs": epochs, "measures": measures, **self.learnt}
+            facts |= {"epochs": epochs, "measured_epoch": self.measured_epoch, "measures": measures, **self.learnt}
         network: NoiseGenerator = self.ema.module  # type: ignore[assignment]
-        card = noise_card(list(styles), self.classes, dataset, network, epochs, measures)
+        card = noise_card(list(styles), self.classes, dataset, network, epochs, self.measured_epoch, measures)
         save_noise_generator(folder, network, styles, self.classes, card)

@@ -261,6 +261,7 @@ class FeedForwardStyle(GeneratorTraining):
         mean = {name: float(torch.cat([part[name] for part in validated]).mean()) for name in terms}
         total = mean["content"] + mean["style"] + mean["tv"]
         n = sum(len(part["photo"]) for part in validated)
+        self.measured_epoch = self.current_epoch + 1
         self.measures = StyleMeasures(mean["content"], mean["style"], mean["photo_style"], total, n)
         for name in ("content", "style", "photo_style", "total"):
             value = getattr(self.measures, name)
@@ -290,6 +291,6 @@ class FeedForwardStyle(GeneratorTraining):
         (style,) = self.styles
         measures = dataclasses.asdict(self.measures) if self.measures else {}
         measures = {name: value for name, value in measures.items() if math.isfinite(value)}
-        facts = {**style.facts, "epochs": epochs, "measures": measures}
+        facts = {**style.facts, "epochs": epochs, "measured_epoch": self.measured_epoch, "measures": measures}
         network: Translator = self.ema.module  # type: ignore[assignment]
         save_generator(folder, network, {style.name: facts}, style_card(style.name, facts, dataset, network))

@@ -55,6 +55,7 @@ class GeneratorTraining(LightningModule):
         SHAPE: Hyper-parameters that decide the shapes of the networks: a checkpoint fits where these are the same.
         FROZEN: Names of the parts that are no part of a checkpoint.
         styles: The kinds of dream, known once the networks are made.
+        measured_epoch: In which the last measures were taken, from 1; 0: there are none, or a checkpoint did not say.
     """
 
     DATA: ClassVar[tuple[type[LightningDataModule], ...]] = ()
@@ -71,6 +72,7 @@ class GeneratorTraining(LightningModule):
         # to the others.
         self.strict_loading = False
         self.styles: tuple[Style, ...] = ()
+        self.measured_epoch = 0
 
     @abstractmethod
     def prepare_for(self, data: Any) -> None:
@@ -147,12 +149,13 @@ class GeneratorTraining(LightningModule):
         return misfit(checkpoint, self.hparams, self.SHAPE, self.styles, self.state_dict())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the model was trained on."""
+        """Keep what the model was trained on, and when it was measured."""
         checkpoint["styles"] = [style.name for style in self.styles]
         checkpoint["dreams"] = dreams_of(self.styles)
+        checkpoint["measured_epoch"] = self.measured_epoch
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that does not fit.
+        """Refuse a checkpoint that does not fit, and take up when it was measured.
 
         Raises:
             UserError: Saying why.
@@ -164,6 +167,7 @@ class GeneratorTraining(LightningModule):
             reason = f"is damaged ({type(error).__name__}: {error}); give one that dreamgan wrote"
         if reason:
             raise UserError(f"the checkpoint {reason}")
+        self.measured_epoch = int(checkpoint.get("measured_epoch") or 0)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Give every step a random state of its own: a resumed run then equals an uninterrupted one.

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from dreamgan.lit.card import last_validation
 from dreamgan.networks.noise import NoiseGenerator
 
 
@@ -17,6 +18,7 @@ def noise_card(
     dataset: str,
     network: NoiseGenerator,
     epochs: int,
+    measured_epoch: int,
     measures: Mapping[str, Any],
 ) -> str:
     """Write the card, Markdown.
@@ -27,6 +29,7 @@ def noise_card(
         dataset: What it was trained on, commas between.
         network: The generator.
         epochs: That it was trained for.
+        measured_epoch: As ``last_validation`` takes it.
         measures: Of the last validation, as ``NoiseMeasures`` with the name of the "features"; none: there was none.
     """
     config = network.config
@@ -50,7 +53,7 @@ out of {config.latent} random numbers. Trained for {epochs} epochs on {datasets}
 dreamgan sample --generator THIS_FOLDER --n 64 --seed 0 --out pictures
 ```
 
-## Measures (last validation)
+## Measures ({last_validation(measured_epoch, epochs)})
 
 {_measured(measures)}
 

@@ -270,7 +270,7 @@ class Pix2Pix(Gan):
         validated, self._validated = self._validated, {}
         if self.trainer.sanity_checking:
             return
-        self.measures = {}
+        self.measures, self.measured_epoch = {}, self.current_epoch + 1
         for number, parts in validated.items():
             if sum(len(part["photo"]) for part in parts) >= 2:
                 self.measures[self.styles[number].name] = self._measure(number, parts)
@@ -341,5 +341,6 @@ class Pix2Pix(Gan):
             # JSON has no NaN and no infinity; a measure that could not be taken is left out.
             measures = {name: value for name, value in measures.items() if math.isfinite(value)}
             styles[style.name] = {**style.facts, "epochs": epochs, "measures": measures}
+            styles[style.name]["measured_epoch"] = self.measured_epoch
         network: Translator = self.ema.module  # type: ignore[assignment]
         save_generator(folder, network, styles, model_card(styles, dataset, network))

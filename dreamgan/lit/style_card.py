@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import nn
 
+from dreamgan.lit.card import last_validation
+
 
 def style_card(name: str, facts: Mapping[str, Any], dataset: str, network: nn.Module) -> str:
     """Write the card, Markdown.
 
     Args:
         name: Of the style.
-        facts: As ``Style.facts``, with "epochs" and "measures".
+        facts: As ``Style.facts``, with "epochs", "measured_epoch" and "measures".
         dataset: The photos that it was trained on, commas between.
         network: The generator.
     """
@@ -39,7 +41,7 @@ Trained for {facts["epochs"]} epochs on {photos} at {facts["size_px"]} px with t
 dreamgan sample PHOTO_OR_FOLDER --generator THIS_FOLDER --out painted
 ```
 
-## Losses on held-out photos (last validation)
+## Losses on held-out photos ({last_validation(facts["measured_epoch"], facts["epochs"])})
 
 {_measures(facts["measures"])}
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from dreamgan.devices import most_processes
 from dreamgan.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def layout(devices: int, nodes: int, device: torch.device) -> tuple[int, int]:
 
         if devices > torch.cuda.device_count():
             raise UserError(f"--devices is {devices}; this machine has {torch.cuda.device_count()} of {device.type}")
+    elif devices > most_processes():
+        raise UserError(f"--devices is {devices}; on the CPUs of this machine it must be at most {most_processes()}")
     return devices, nodes
 
 

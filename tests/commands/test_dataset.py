@@ -168,6 +168,9 @@ def test_hold_out_takes_a_class_whole(make_photos: MakePhotos, tmp_path: Path) -
         (["--crops", "0"], "--crops is 0"),
         (["--limit", "0"], "--limit is 0"),
         (["--seed", "99999999999999999999"], "must fit 64 bits"),
+        (["--dream_size", "100000000"], "--dream_size is 100000000; it must be at most 16383"),
+        (["--crops", "1000000000000"], "crops is 1000000000000; it must be at most 100000"),
+        (["--devices", "1000000"], "--devices is 1000000; on the CPUs of this machine it must be at most"),
         (["--recipe", "distilable"], "nearest: 'distillable'"),
         (["--backbone", "mobilnet"], "mobilenet_v2"),
         (["--layers", "block_99"], "block_99"),
@@ -181,7 +184,11 @@ def test_hold_out_takes_a_class_whole(make_photos: MakePhotos, tmp_path: Path) -
         (["--test_fraction", ".nan"], "test fraction is nan"),
         (
             ["--hold_out_categories", "dogg"],
-            "held-out 'dogg' is neither a class nor a photo of the set; nearest: 'dog'",
+            "held-out 'dogg' is neither a class nor one of the 2 photos taken; nearest: 'dog'",
+        ),
+        (
+            ["--hold_out_categories", "cat/a", "--limit", "1"],
+            "is neither a class nor one of the 1 photos taken; nearest: 'dog/b'; --limit 1 leaves out others",
         ),
         (["--hold_out_categories", "dog,cat"], "leaves no photo to train on"),
     ],

@@ -293,6 +293,7 @@ def test_a_photo_is_no_use_to_noise(
         (["--interpolate", "3"], "--interpolate is '3'; give two seeds, as in 3,17"),
         (["--interpolate", "3,-1"], "give two seeds"),
         (["--interpolate", "3,4,5"], "give two seeds"),
+        (["--interpolate", "3,03"], "names the seed 3 twice, and nothing would move; give two different seeds"),
         (["--interpolate", "3,4294967296"], "the seed is 4294967296; it must be from 0 to 4294967295"),
         (["--interpolate", "3,17", "--frames", "1"], "--frames is 1; it must be from 2 to 1000"),
         (["--interpolate", "3,17", "--frames", "1001"], "--frames is 1001"),

@@ -152,6 +152,13 @@ def test_validation_pairs_are_spread_over_the_split(dataset: str) -> None:
     assert ready(dataset, val_pairs=0).val_dataloader() == []
 
 
+def test_one_pair_is_too_few_to_validate_on(tmp_path: Path, dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="val_pairs is 1, and one pair cannot be measured"):
+        ready(dataset, val_pairs=1)
+    ready(build(tmp_path / "other", [pair(0)], [pair(1)]))
+    assert "has one pair to validate on, too few to measure" in capsys.readouterr().err
+
+
 def test_without_any_second_dream_validation_takes_what_there_is(tmp_path: Path) -> None:
     (loader,) = ready(build(tmp_path, [pair(0)], [pair(1), pair(2)])).val_dataloader()
     (batch,) = loader

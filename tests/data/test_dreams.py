@@ -147,6 +147,11 @@ def test_without_a_test_split_or_wish_there_is_no_validation(tmp_path: Path, dat
     assert ready(build(tmp_path / "other", [grey(1)], [])).val_dataloader() == []
 
 
+def test_one_photo_is_too_few_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ready(build(tmp_path, [grey(1)], [grey(2)])).val_dataloader() == []
+    assert "has one photo to validate on, too few to measure" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -157,6 +162,7 @@ def test_without_a_test_split_or_wish_there_is_no_validation(tmp_path: Path, dat
         ({"limit": 21}, "limit is 21, and there are only 20 dreams"),
         ({"passes": 0}, "passes is 0"),
         ({"val_pictures": -1}, "val_pictures is -1"),
+        ({"val_pictures": 1}, "val_pictures is 1, and one picture cannot be measured"),
         ({"categories": "bee,wasp"}, "there is no category 'wasp', only bee, cow, dog"),
         ({"recipe": "other"}, "there is no recipe 'other'"),
     ],

@@ -812,7 +812,7 @@ def test_outside_of_the_mask_the_photo_comes_back_bit_for_bit(name: str) -> None
 
 
 @pytest.mark.parametrize("shifts", ["none", "jitter", "stratified", "tiles", "jittered tiles"])
-def test_a_soft_mask_is_the_share_of_each_step(shifts: str) -> None:
+def test_a_soft_mask_is_the_share_of_what_moves(shifts: str) -> None:
     soft = torch.linspace(0, 1, 70, dtype=torch.float64).expand(1, 1, 66, 70)
     own = torch.cat([soft, soft.flip(3)])
     batch = middling(2, 66, 70)
@@ -834,6 +834,17 @@ def test_a_soft_mask_is_the_share_of_each_step(shifts: str) -> None:
         plain = climbed(recipe, batch, photo_ids=["a", "b"])
         share = resize(here, (66, 70))
         assert_close(moved[inside], (plain * share)[inside])
+
+
+@pytest.mark.parametrize("name", ["gordic", "google", "keras"])
+def test_a_soft_mask_mixes_dream_and_photo_without_a_rim(name: str) -> None:
+    """The blur of a recipe that puts no detail back fades with the mask, too."""
+    recipe = short_recipe(name, octaves=2, steps=2)
+    extractor = extractor_for("squeezenet1_1", recipe.layer_names)
+    batch = photos(1, 66, 80)
+    soft = (torch.linspace(-0.5, 1.5, 80).clamp(0, 1) ** 2).expand(1, 1, 66, 80)
+    whole, mixed = (dream(batch, extractor, recipe, only_here=here).images for here in ((soft > 0).float(), soft))
+    torch.testing.assert_close(mixed - batch, soft * (whole - batch), rtol=0, atol=1e-5)
 
 
 def test_a_mask_of_the_objective_follows_the_picture_through_every_shift() -> None:

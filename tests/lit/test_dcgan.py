@@ -84,6 +84,7 @@ def test_the_export_is_the_average(run: Path) -> None:
     assert "dreamgan sample --generator THIS_FOLDER --n 64" in card
     assert f"| diversity | {facts['measures']['diversity']:.4g} |" in card
     assert "bee, cow" in card
+    assert "## Measures (last validation, in epoch 4 of 4)" in card
 
 
 def test_terms_and_measures_are_logged(run: Path) -> None:

@@ -64,6 +64,7 @@ def test_the_export_is_sampled_like_any_other(whole_run: Path, photos: Path, tmp
     assert json.loads(facts["recipe_json"])["style_weight"] == 1.0
     card = (whole_run / "generator" / "README.md").read_text()
     assert "One-pass style: stripes" in card
+    assert "(last validation, in epoch 12 of 12)" in card
     assert str(photos.parent) not in card
     out = tmp_path / "out"
     assert main(["sample", str(photos / "00.png"), "--generator", str(whole_run / "generator"), "--out", str(out)]) == 0

@@ -61,3 +61,14 @@ def test_a_finished_run_that_is_resumed_keeps_its_measures(dataset: Path, tmp_pa
     shutil.copytree(whole_run / "checkpoints", tmp_path / "checkpoints")
     assert fit(dataset, tmp_path, "--ckpt_path", "last") == 0
     assert styles_of(tmp_path) == styles_of(whole_run)
+
+
+def test_the_card_says_when_it_was_measured_also_after_a_resume(dataset: Path, tmp_path: Path) -> None:
+    """Validated after every second of three epochs."""
+    for resume in ([], ["--ckpt_path", "last"]):
+        assert fit(dataset, tmp_path, "--trainer.max_epochs", "3", *resume) == 0
+        (facts,) = styles_of(tmp_path).values()
+        assert (facts["epochs"], facts["measured_epoch"]) == (3, 2)
+        card = (tmp_path / "generator" / "README.md").read_text()
+        assert "## Measures on held-out photos (last validation, in epoch 2 of 3)" in card
+        shutil.rmtree(tmp_path / "generator")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dreamgan.lit.callbacks import log_generator
+from dreamgan.commands.train import wandb_logger
+from dreamgan.lit.callbacks import ProgressLine, log_generator
 from dreamgan.lit.pix2pix import LOGGED
 from tests.lit.runs import fit, logged, styles_of
 
@@ -70,6 +71,39 @@ def test_a_generator_that_wandb_does_not_take(
     folder = styled_run / "generator"
     said = f"W&B did not take the generator (no route to host); it is in {folder} all the same"
     assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+def test_a_log_without_a_terminal_shows_progress_within_an_epoch(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once = ["--trainer.max_epochs", "1"]
+    assert fit(dataset, tmp_path / "quick", *once) == 0
+    assert "batch" not in capsys.readouterr().out
+    monkeypatch.setattr("dreamgan.lit.callbacks.EVERY_S", 0)
+    assert fit(dataset, tmp_path / "long", *once) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "batch" in line]
+    assert lines == [f"epoch 1/1: batch {batch} of 3" for batch in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("first", "terminal"), [(False, False), (True, True)])
+def test_other_processes_and_terminals_get_no_lines(
+    first: bool, terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dreamgan.lit.callbacks.EVERY_S", 0)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    trainer: Any = SimpleNamespace(is_global_zero=first, num_training_batches=3, current_epoch=0, max_epochs=1)
+    line = ProgressLine()
+    line.on_train_start(trainer, None)  # type: ignore[arg-type]
+    line.on_train_batch_end(trainer, None, None, None, 0)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == ""
+
+
+def test_wandb_gets_no_setting_that_it_warns_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("wandb.init", lambda **settings: given.update(settings))
+    _ = wandb_logger("dreams", tmp_path).experiment
+    assert (given["project"], given["dir"]) == ("dreams", str(tmp_path))
+    assert "anonymous" not in given
 
 
 @pytest.mark.slow

@@ -177,6 +177,20 @@ def test_a_disk_that_has_become_read_only(
     assert contents(out) == contents(whole)
 
 
+def test_a_complete_dataset_that_is_read_only_is_complete(
+    photos: Path, whole: Path, disk: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = disk("size=8m") / "out"
+    shutil.copytree(whole, out)
+    disk("ro")
+    assert cli.main(command(photos, out)) == 0
+    assert "is complete already; nothing to do" in capsys.readouterr().out
+    other = [*command(photos, out), "--seed", "9"]
+    is_refused(cli.main(other), capsys, "was begun with another configuration")
+    is_refused(cli.main([*other, "--overwrite"]), capsys, "Read-only file system")
+    assert contents(out) == contents(whole)
+
+
 # The modules are loaded while the user may read them: nobody may not, where Python lies in somebody's home.
 AS_NOBODY = """
 import os, sys

@@ -109,6 +109,21 @@ def test_our_own_figures_are_no_photos(tmp_path: Path, photo: Image.Image) -> No
         command._files(str(tmp_path / "out"), tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["layers.csv", "layers.png", "layers_maps.png", "figure_4.2.png"])
+def test_what_somebody_else_wrote_is_not_overwritten(
+    name: str, two_photos: tuple[Path, Path], tmp_path: Path, jobs: list[Experiment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    (out / "notes.txt").write_text("mine, too")
+    args = ["layers", "--photos", str(two_photos[0].parent), "--out", str(out)]
+    assert refused(args, capsys) == f"'{out / name}' was not written by dreamgan; move it or give another --out"
+    assert jobs == []
+    (out / "parts").mkdir()  # of an earlier call of ours
+    assert cli.main(["reproduce", *args]) == 0
+
+
 def test_a_file_name_with_a_comma(tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "a,b.png")
     photo.save(tmp_path / "c.png")
