@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamgan.backbones.features import Extractor, load_extractor
+from dreamgan.dream import RECIPES
 from dreamgan.errors import UserError
 from dreamgan.evaluation import dream_gallery
 from dreamgan.evaluation.dream_gallery import EXHIBITS, chosen, make_gallery
@@ -38,6 +39,10 @@ def test_pictures_are_small() -> None:
     sizes = [file.stat().st_size for file in (DOCS / "gallery").iterdir()]
     assert max(sizes) < 80_000
     assert sum(sizes) < 1_000_000
+
+
+def test_no_recipe_is_left_out() -> None:
+    assert set(RECIPES) <= {exhibit.recipe for exhibit in EXHIBITS}
 
 
 def test_recipes_of_the_checkout_are_there() -> None:
