@@ -19,6 +19,11 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [each for each in targets if "://" not in each and not (path.parent / each).exists()] == []
 
 
+def test_every_document_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in DOCS if f"(docs/{path.name})" not in readme] == []
+
+
 def test_every_column_of_the_comparison_is_explained() -> None:
     lines = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8").splitlines()
     explained = [
