@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.dreamgan-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart compare test check lint clean
+.PHONY: help setup quickstart compare notebooks test check lint clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ quickstart: setup ## photos -> dream dataset -> training -> runs/quickstart/shee
 
 compare: setup ## the sample photos in every way, side by side: runs/compare/report.html, in some minutes
 	$(BIN)/python scripts/compare.py --max_side 192 --style_backbone mobilenet_v2 --passes 60 --out runs/compare
+
+notebooks: setup ## run the notebooks and store what they show
+	$(BIN)/python scripts/run_notebooks.py
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest

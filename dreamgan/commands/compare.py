@@ -44,8 +44,8 @@ def compare(
     Gatys, by Magenta's networks and by a network trained for one style. A way whose weights, generator or package is
     missing is left out, and the page says what to give.
 
-    Written: report.html, which needs nothing beside it, compare.csv, compare.json and pictures/. Every finished picture
-    is kept: the same command, given again after it was stopped, goes on there.
+    Written: report.html, which needs nothing beside it, compare.csv, compare.json, speed.svg (its plot alone) and
+    pictures/. Every finished picture is kept: the same command, given again after it was stopped, goes on there.
 
     Args:
         photos: A picture, a folder of pictures, or samples: the photographs that scikit-image and scikit-learn carry.
@@ -86,12 +86,14 @@ def compare(
     from dreamgan.compare import ways as each
     from dreamgan.compare.gathering import gather
     from dreamgan.compare.measuring import KID_PHOTOS, measure_ways
+    from dreamgan.compare.plot import speed_picture
     from dreamgan.compare.publish import log_comparison
     from dreamgan.compare.report import write_report, write_tables
     from dreamgan.data.samples import photo_file
     from dreamgan.devices import pick_device
     from dreamgan.dream import get_recipe
     from dreamgan.errors import UserError
+    from dreamgan.files import write_text
     from dreamgan.generators import NOISE, generator_folder
     from dreamgan.images import MIN_SIDE_PX, load_image, shrink_to, to_unit
     from dreamgan.making.publish import prepare_wandb
@@ -157,6 +159,8 @@ def compare(
     held_against = {"dream": direct.name, "second": again.name}
     rows = measure_ways(gathered, ways, reference, extractor, **held_against, style=judge, referee=referee)
     write_tables(folder, rows, gathered)
+    if plot := speed_picture(rows):
+        write_text(folder / "speed.svg", plot)
     on = f"Made on {where}, pictures of at most {max_side} px; times are without loading networks."
     told = f"dreams of {reference.name} in {name} ({', '.join(reference.layer_names)})"
     remarks = [f"The referee is {referee.label}." if referee else f"No referee agreement: {no_referee}."]

@@ -1,15 +1,23 @@
-"""Speed against fidelity as inline SVG: one point per way and step count, log time across, agreement up."""
+"""Speed against fidelity as SVG, in a page or alone: one point per way and step count, log time across."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from dreamgan.compare.measuring import Row
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 380, 56, 48, 24, 20
 RADIUS = 9
+LINE = 18  # of the list of ways in a picture of its own
+# In a picture of its own; the page has a style for its plot, which follows light and dark.
+STYLE = """<style>
+text { font: 12px sans-serif; fill: #222; } text.number { fill: #fff; font-weight: bold; font-size: 11px; }
+.grid { stroke: #ddd; } .bound { stroke: #222; stroke-width: 1.5; }
+.direct { fill: none; stroke: #1e6ec8; stroke-width: 2; stroke-dasharray: 5 4; }
+</style>"""
 # What is further below the photo than this stands at the edge, so that the rest is not pressed together.
 LEAST = -0.5
 COLOURS = {
@@ -19,6 +27,14 @@ COLOURS = {
     "from noise": "#707070",
     "style": "#14805a",
 }
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A numbered point of the plot, in words; the text is escaped."""
+
+    label: str
+    colour: str
 
 
 def speed_plot(rows: Sequence[Row]) -> str:
@@ -31,9 +47,43 @@ def speed_plot(rows: Sequence[Row]) -> str:
         An ``<svg>`` element with numbered points and an ``<ol>`` that names them, their text escaped; "" where fewer
         than two ways have an agreement.
     """
+    parts, entries = _drawn(rows)
+    if not entries:
+        return ""
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="plot-title">'
+    names = [f'<li style="--kind: {entry.colour}">{entry.label}</li>' for entry in entries]
+    return "\n".join([head, *parts, "</svg>", '<ol class="legend">', *names, "</ol>"])
+
+
+def speed_picture(rows: Sequence[Row]) -> str:
+    """The same as a picture of its own.
+
+    Args:
+        rows: Of all ways.
+
+    Returns:
+        An SVG file on white, the list of ways below the plot; "" where fewer than two ways have an agreement.
+    """
+    parts, entries = _drawn(rows)
+    if not entries:
+        return ""
+    height = HEIGHT + LINE * (len(entries) + 1)
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        f'role="img" aria-labelledby="plot-title">'
+    )
+    names = [
+        f'<text x="{LEFT}" y="{HEIGHT + LINE * number}" style="fill: {entry.colour}">{number}. {entry.label}</text>'
+        for number, entry in enumerate(entries, start=1)
+    ]
+    return "\n".join([head, STYLE, '<rect width="100%" height="100%" fill="#fff"/>', *parts, *names, "</svg>", ""])
+
+
+def _drawn(rows: Sequence[Row]) -> tuple[list[str], list[_Entry]]:
+    """What stands in the ``<svg>`` element, and what its points are; nothing where there is nothing to compare."""
     shown = [row for row in rows if math.isfinite(row.agreement) and row.seconds > 0 and row.kind != "photo"]
     if len(shown) < 2:
-        return ""
+        return [], []
     low, high = (f(math.log10(row.seconds) for row in shown) for f in (min, max))
     low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
     least = max(LEAST, min(0.0, *(row.agreement for row in shown)))
@@ -45,7 +95,6 @@ def speed_plot(rows: Sequence[Row]) -> str:
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="plot-title">',
         '<title id="plot-title">Seconds per picture against agreement with the direct dream, one point per way; the '
         "list below has the figures</title>",
     ]
@@ -71,7 +120,7 @@ def speed_plot(rows: Sequence[Row]) -> str:
         if len(steps) > 1:
             points = " ".join("{:.1f},{:.1f}".format(*place(row.seconds, row.agreement)) for row in steps)
             parts.append(f'<polyline points="{points}" class="direct"/>')
-    names = []
+    entries = []
     for number, row in enumerate(shown, start=1):
         x, y = place(row.seconds, row.agreement)
         label = escape(f"{row.label}: {row.seconds:.3g} s, agreement {row.agreement:.2f}")
@@ -80,5 +129,5 @@ def speed_plot(rows: Sequence[Row]) -> str:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{COLOURS[row.kind]}"><title>{label}</title></circle>'
         )
         parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" class="number">{number}</text>')
-        names.append(f'<li style="--kind: {COLOURS[row.kind]}">{label}{below}</li>')
-    return "\n".join([*parts, "</svg>", '<ol class="legend">', *names, "</ol>"])
+        entries.append(_Entry(label + below, COLOURS[row.kind]))
+    return parts, entries

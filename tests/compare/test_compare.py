@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from dreamgan.backbones.features import load_extractor
 from dreamgan.compare.gathering import gather
 from dreamgan.compare.measuring import Row, measure_ways
 from dreamgan.compare.memory import CLEAR, PeakMemory
-from dreamgan.compare.plot import speed_plot
+from dreamgan.compare.plot import speed_picture, speed_plot
 from dreamgan.compare.publish import log_comparison
 from dreamgan.compare.report import write_report
 from dreamgan.compare.way import Make, Way
@@ -170,6 +171,12 @@ def test_points_of_the_plot() -> None:
     assert [float(point.split(",")[0]) for point in line.split()] == [across["e"], across["d"]]
     assert speed_plot(rows[:1]) == ""
 
+    picture = ElementTree.fromstring(speed_picture(rows))
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert "1. a<b: 0.01 s, agreement 0.50" in texts
+    assert len([text for text in texts if text and ", agreement" in text]) == 4
+    assert speed_picture(rows[:1]) == ""
+
 
 def test_names_in_the_page_are_escaped(photos: dict[str, Tensor], tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
@@ -214,6 +221,7 @@ def test_the_command_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     content = json.loads((out / "compare.json").read_text())
     assert "magenta" in {*rows, *content["missing"]}
     assert "dcgan-noise" in rows
+    assert (out / "speed.svg").read_text().startswith("<svg ")
     page = (out / "report.html").read_text()
     assert page.count("<figure data-photo") == 2 * len(rows)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*/*.png")}
