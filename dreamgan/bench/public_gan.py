@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from dreamgan.backbones.files import named_files
-from dreamgan.commands.flags import at_least, out_folder
+from dreamgan.commands.flags import at_least, check_seed, out_folder
 from dreamgan.commands.from_noise import grid_of
 from dreamgan.data.dreams import DreamPictures
 from dreamgan.data.loading import names_of
@@ -27,18 +26,16 @@ from dreamgan.evaluation.yardstick import load_yardstick
 from dreamgan.files import write_text
 from dreamgan.images import as_saved, save_png, to_picture
 
-PACKAGE = "lightweight-gan"
-SHOWN = 64
-LATENT = 256
-_PENALTY_EVERY, _PENALTY, _AVERAGE_EVERY = 4, 10.0, 10
-_AUGMENT = {"prob": 0.3, "types": ["translation", "cutout"]}
+PACKAGE = "torchgan"
+SHOWN, SIZE_PX = 64, 64
+# Networks and rates of the package's own introduction to DCGANs.
+LATENT, WIDTH, RATES, BETAS = 100, 64, {"generator": 1e-4, "discriminator": 3e-4}, (0.5, 0.999)
 
 
 def bench_public_gan(
     dataset: str,
     pictures: int = 240_000,
-    batch: int = 32,
-    width: int = 128,
+    batch: int = 64,
     weights: str | None = None,
     referee_weights: str | None = None,
     out: str = "runs/public_gan",
@@ -46,112 +43,103 @@ def bench_public_gan(
 ) -> None:
     """Train a public GAN on the dreams of a dataset, at 64 px, and measure it as `dreamgan evaluate` does.
 
-    It is lightweight-gan (after Liu et al. 2021, FastGAN), which must be installed by hand with what it imports:
-    pip install --no-deps lightweight-gan kornia kornia_rs einops adabelief_pytorch. Networks, losses, augmentation and
-    rates are its own; the steps follow its trainer, which runs on CUDA only. A killed run begins anew.
+    It is the DCGAN with least squares losses of torchgan 0.1, which must be installed by hand: pip install --no-deps
+    torchgan. Networks, losses, rates and the trainer are its own; it sees the pictures and their mirror images, in
+    mixed bfloat16, as ours do. A killed run begins anew.
 
     Example: bench_noise.py runs/natural --pictures 240000 --out runs/public_gan
 
     Args:
         dataset: Folder of a dream dataset, or the name of one on the Hugging Face hub; several with commas between.
-        pictures: Real pictures that the discriminator sees.
+        pictures: Real pictures that the discriminator sees; whole passes over the dataset are made.
         batch: Pictures in a step.
-        width: Channels of both networks at their widest; the package's own choice is 512.
         weights: File of the network that the dataset was dreamed with, or NETWORK=FILE with commas between.
         referee_weights: The same for the network that judges.
-        out: Folder for grid.png and figures.json.
+        out: Folder for grid.png and figures.json, and for what the package's trainer writes.
         seed: Of everything random.
 
     Raises:
         UserError: If something given is wrong, or the package is missing.
     """
-    at_least(1, pictures=pictures, batch=batch, width=width)
+    at_least(1, pictures=pictures)
+    at_least(2, batch=batch)  # batch norm
+    check_seed(seed)
     folder = out_folder(out)
     files, referee_files = named_files(weights, "weights"), named_files(referee_weights, "referee_weights")
-    with _without_cuda():
-        package = _public("lightweight_gan.lightweight_gan")
-        torch.manual_seed(seed)
-        random.seed(seed)  # the package draws from it whether to augment
-        gan = package.LightweightGAN(latent_dim=LATENT, image_size=64, fmap_max=width)
-    data = DreamPictures(dataset, size_px=64, val_pictures=2 * PICTURES, batch_size=batch, seed=seed)
+    package = _public()
+    torch.manual_seed(seed)
+    data = DreamPictures(dataset, size_px=SIZE_PX, val_pictures=2 * PICTURES, batch_size=batch, seed=seed)
     sets = gather(data)
     style = find_styles(names_of(dataset))[0]
     device = torch.device("cpu")
     yardstick = load_yardstick(style.facts, names_of(dataset)[0], files, referee_files, {}, device)
-    for step in tqdm(range(pictures // batch), unit="step", disable=None):
-        with torch.autocast("cpu", torch.bfloat16):
-            _step(package, gan, _batch(sets.trained, batch), step)
-    gan.GE.eval()
+    epochs = max(1, pictures // len(sets.trained))
+    trainer = _trainer(package, epochs, folder)
+    # Batches as tensors: a list would be taken for pictures and labels.
+    numbers: Any = range(len(sets.trained))
+    loader: Any = DataLoader(numbers, batch, True, drop_last=True, collate_fn=_Batches(sets.trained))
+    with torch.autocast("cpu", torch.bfloat16):
+        trainer(loader)
+    generator = trainer.generator.eval()
     with torch.no_grad():
         parts = torch.split(torch.randn(GENERATED, LATENT), batch)
-        made = torch.cat([as_saved(gan.GE(part).float().clamp(0, 1)) for part in parts])
+        made = torch.cat([as_saved((generator(part).float() / 2 + 0.5).clamp(0, 1)) for part in parts])
     found = noise_figures("public GAN", made, sets, yardstick, batch, device)
     print(noise_text(found))
-    count = sum(weight.numel() for weight in gan.GE.parameters())
-    row = {"pictures": pictures, "parameters": count, **found.as_row()}
+    count = sum(weight.numel() for weight in generator.parameters())
+    row = {"pictures": epochs * (len(sets.trained) // batch) * batch, "parameters": count, **found.as_row()}
     write_text(folder / "figures.json", f"{json.dumps([row], indent=2, allow_nan=False)}\n")
     save_png(grid_of([to_picture(picture) for picture in made[:SHOWN]]), folder / "grid.png", metadata={})
     print(f"{count:,} parameters; look at {folder / 'grid.png'}")
 
 
-def _step(package: Any, gan: Any, real: Tensor, step: int) -> None:
-    """A step of either network, as in the package's ``Trainer.train``."""
-    penalised = step % _PENALTY_EVERY == 0
-    gan.D_opt.zero_grad()
-    with torch.no_grad():
-        fake = gan.G(torch.randn(len(real), LATENT))
-    real.requires_grad_(penalised)
-    fake, (fake_out, fake_small, _) = gan.D_aug(
-        fake, detach=True, input_requires_grad=penalised, return_discr_input=True, **_AUGMENT
+class _Batches:
+    """Makes a batch of numbers of pictures: half of them mirrored, in [-1, 1]."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        self.pictures = pictures
+
+    def __call__(self, numbers: list[int]) -> Tensor:
+        chosen = self.pictures[torch.tensor(numbers)] * 2 - 1
+        return torch.where(torch.rand(len(chosen), 1, 1, 1) < 0.5, chosen.flip(-1), chosen)
+
+
+def _trainer(package: Any, epochs: int, folder: Path) -> Any:
+    models = importlib.import_module(f"{PACKAGE}.models")
+    losses = importlib.import_module(f"{PACKAGE}.losses")
+    sizes = {"generator": {"out_size": SIZE_PX, "encoding_dims": LATENT}, "discriminator": {"in_size": SIZE_PX}}
+    networks = {
+        name: {
+            "name": getattr(models, f"DCGAN{name.capitalize()}"),
+            "args": {"step_channels": WIDTH, **sizes[name]},
+            "optimizer": {"name": torch.optim.Adam, "args": {"lr": rate, "betas": BETAS}},
+        }
+        for name, rate in RATES.items()
+    }
+    trainer = package.Trainer(
+        networks,
+        [losses.LeastSquaresGeneratorLoss(), losses.LeastSquaresDiscriminatorLoss()],
+        device=torch.device("cpu"),
+        epochs=epochs,
+        sample_size=SHOWN,
+        checkpoints=str(folder / "checkpoints" / "gan"),
+        retain_checkpoints=1,
+        recon=str(folder / "epochs"),
     )
-    real_out, real_small, rebuilt = gan.D_aug(real, calc_aux_loss=True, **_AUGMENT)
-    loss = package.hinge_loss(real_out, fake_out) + package.hinge_loss(real_small, fake_small) + rebuilt
-    if penalised:
-        pairs = ((real, [real_out, real_small]), (fake, [fake_out, fake_small]))
-        gradients = [
-            torch.autograd.grad([each.sum() for each in answers], pictures, create_graph=True)[0]
-            for pictures, answers in pairs
-        ]
-        loss = loss + _PENALTY * torch.cat(gradients).flatten(1).norm(dim=1).square().mean()
-    loss.backward()
-    gan.D_opt.step()
-
-    gan.G_opt.zero_grad()
-    out, small, _ = gan.D_aug(gan.G(torch.randn(len(real), LATENT)), **_AUGMENT)
-    (package.gen_hinge_loss(out, None) + package.gen_hinge_loss(small, None)).backward()
-    gan.G_opt.step()
-    if step % _AVERAGE_EVERY == 0:
-        gan.EMA()
+    trainer.logger.logger_end_epoch.clear()  # its grid of samples wants an argument that torchvision no longer has
+    return trainer
 
 
-@contextmanager
-def _without_cuda() -> Iterator[None]:
-    """Let the package believe that there is a GPU, which it asks for when it is imported, and leave all on the CPU."""
-    asked, moved = torch.cuda.is_available, nn.Module.cuda
-    torch.cuda.is_available = lambda: True
-    nn.Module.cuda = lambda self, device=None: self  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        torch.cuda.is_available, nn.Module.cuda = asked, moved  # type: ignore[method-assign]
-
-
-def _batch(pictures: Tensor, count: int) -> Tensor:
-    """Training pictures at random, half of them mirrored, in [0, 1]."""
-    chosen = pictures[torch.randint(len(pictures), (count,))]
-    return torch.where(torch.rand(count, 1, 1, 1) < 0.5, chosen.flip(-1), chosen)
-
-
-def _public(name: str) -> Any:
-    """A module of the package.
+def _public() -> Any:
+    """The package's trainer, without the trackers that it would look for.
 
     Raises:
         UserError: If it is not installed.
     """
+    os.environ |= {"TENSORBOARD_LOGGING": "0", "VISDOM_LOGGING": "0"}
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"{PACKAGE}.trainer")
     except ImportError as error:
         raise UserError(
-            f"{PACKAGE} or what it imports is missing ({error}); pip install --no-deps {PACKAGE} kornia kornia_rs "
-            "einops adabelief_pytorch"
+            f"{PACKAGE} or what it imports is missing ({error}); pip install --no-deps {PACKAGE}"
         ) from error
