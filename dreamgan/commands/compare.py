@@ -137,7 +137,7 @@ def compare(
     ways.append(each.nearest_sample(generator_folder(noise_generator or NOISE), name, layer, weights, where))
     ways += [each.gatys(painting, painter, style_weights, where, styled, seed=seed), each.magenta(looked_at)]
     if style_generator is not None:
-        ways.append(each.one_pass(Path(style_generator).expanduser(), where))
+        ways.append(each.feed_forward(Path(style_generator).expanduser(), where))
     else:
         lacks = "give --style_generator FOLDER, trained by feedforward_style.yaml"
         ways.append(each.missing("feed-forward", "feed-forward style", lacks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,22 @@ def one_pass(folder: Path, device: torch.device, style: str | None = None, stren
         f"A single pass of the trained network {folder.resolve().name!r} ({asked}, strength {strength:g}).",
         load,
         {"generator": _export(folder), "style": style, "strength": strength},
+    )
+
+
+def feed_forward(folder: Path, device: torch.device) -> Way:
+    """One pass of a generator that was trained to paint in one style.
+
+    Raises:
+        UserError: If there is no such generator.
+    """
+    style = next(iter(load_generator(folder).styles))
+    way = one_pass(folder, device, style)
+    return replace(
+        way,
+        name=_name(f"feed-forward-{style}"),
+        label=f"feed-forward style, {style}",
+        note=f"A single pass of a network that was trained to paint in the style of {style!r} (Johnson et al. 2016).",
     )
 
 

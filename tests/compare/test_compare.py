@@ -21,9 +21,10 @@ from dreamgan.compare.plot import speed_picture, speed_plot
 from dreamgan.compare.publish import log_comparison
 from dreamgan.compare.report import write_report
 from dreamgan.compare.way import Make, Way
-from dreamgan.compare.ways import check_names, missing, photo
+from dreamgan.compare.ways import check_names, feed_forward, missing, one_pass, photo
 from dreamgan.dream import get_recipe
 from dreamgan.errors import UserError
+from dreamgan.generators import SHIPPED
 
 FEW = [
     "--recipe",
@@ -90,6 +91,14 @@ def test_what_is_missing_is_said_and_the_rest_runs(photos: dict[str, Tensor], tm
     assert "a style: left out: pip install it" in told
     with pytest.raises(UserError, match="none of the ways can be run; first: pip install it"):
         gather(photos, ways[:2], tmp_path / "other", told.append)
+
+
+def test_a_network_for_one_style_is_called_by_its_style(photos: dict[str, Tensor]) -> None:
+    cpu = torch.device("cpu")
+    painter, dreamer = feed_forward(SHIPPED, cpu), one_pass(SHIPPED, cpu, "inception")
+    assert (painter.name, painter.label) == ("feed-forward-inception", "feed-forward style, inception")
+    check_names([painter, dreamer])
+    assert torch.equal(painter.load()(photos["a"], "a"), dreamer.load()(photos["a"], "a"))
 
 
 @pytest.mark.skipif(not CLEAR.exists(), reason="the peak of memory is counted as Linux tells it")
