@@ -16,7 +16,8 @@ def class_index(name_or_index: str | int, classes: int = 1000, own_names: Sequen
     Args:
         name_or_index: name of a class (ImageNet's as torchvision spells them), or a part of it that no other class
             has (`goldfish`, `siberian husky`, `German_shepherd`; upper and lower case, spaces, underscores and
-            hyphens are the same); or an index, as a number or in digits.
+            hyphens are the same); or an index, as a number or in digits. A whole name of `own_names` goes before an
+            index.
         classes: number of classes of the head.
         own_names: the names of its classes, in order; none: ImageNet's, where there are 1000.
 
@@ -28,6 +29,8 @@ def class_index(name_or_index: str | int, classes: int = 1000, own_names: Sequen
             range, or a name where the head has not 1000 classes and brings no names.
     """
     text = str(name_or_index).strip()
+    if own_names and [_plain(name) for name in own_names].count(_plain(text)) == 1:  # classes may be called 1, 2 and 10
+        return [_plain(name) for name in own_names].index(_plain(text))
     if re.fullmatch(r"[+-]?[0-9]+", text):
         if not 0 <= int(text) < classes:
             raise UserError(f"class {text} is out of range; give an index from 0 to {classes - 1}")

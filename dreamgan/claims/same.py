@@ -55,11 +55,13 @@ def compare(
         What the file holds: cosines, "delta" with interval and p, "agreement" and how much the weights changed.
 
     Raises:
-        UserError: the two files hold the same weights in all that is dreamed from.
+        UserError: the two files hold the same weights in all that is dreamed from, or some that are not finite.
     """
     recipe = get_recipe(RECIPE, backbone)
     original, other = (load_extractor(backbone, recipe.layer_names, weights=file) for file in (weights, tuned))
     change = weight_change(original, other)
+    if not math.isfinite(change):
+        raise UserError(f"'{tuned}' or the original holds weights that are not finite; give another file")
     if change == 0:
         raise UserError(
             f"'{tuned}' has the weights of the original up to {', '.join(recipe.layer_names)}; train layers before that"
@@ -129,7 +131,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         low, high = row["delta_95"]
         cells = (
             row["backbone"],
-            f"{row['weight_change']:.1%}",
+            f"{row['weight_change']:.2%}",
             *(f"{row[key]:.4f}" for key in ("floor", "ceiling", "tuned", "delta")),
             f"{low:.4f} to {high:.4f}",
             f"{row['p']:.2g}",

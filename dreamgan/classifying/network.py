@@ -156,12 +156,15 @@ def load_parts(
         The parts; the parameters of the tail are on the CPU and take gradients.
 
     Raises:
-        UserError: unknown names, unusable weights, a layer that the weights do not reach, or layers to unfreeze in
-            another order or that a way leads around.
+        UserError: unknown names, unusable weights, a layer that the weights do not reach or that is the old head, or
+            layers to unfreeze in another order or that a way leads around.
     """
     spec = get_spec(backbone)
     asked = tuple(layers) or POOLED_LAYERS[spec.name]
     nodes = {layer: resolve_layer(spec, layer) for layer in asked}
+    for layer, node in nodes.items():
+        if node == spec.head:
+            raise UserError(f"layer {layer!r} is the head of {spec.name}, which a new one replaces; name one before it")
     begin = (unfreeze[-1],) if unfreeze else asked
     frozen = load_extractor(spec.name, begin, weights=weights, device=device)
     frozen.to(memory_format=torch.channels_last)

@@ -104,6 +104,11 @@ def compare(
     at_least(1, passes=passes, limit=limit)
     at_least(MIN_SIDE_PX, max_side=max_side)
     check_seed(seed)
+    if recipe == second_recipe or "guided" in (recipe, second_recipe):
+        raise UserError(
+            f"--recipe is {recipe} and --second_recipe {second_recipe}; give two that differ (a guided dream is among "
+            "the ways always)"
+        )
     if wandb == "":
         raise UserError("--wandb is empty; give the name of a W&B project")
     where, folder, name = pick_device(device), out_folder(out), get_spec(backbone).name
@@ -191,7 +196,12 @@ def _photos(
         jobs = [Job(name, file, out / f"{name}.png") for name, file in files.items()]
     else:
         jobs = plan(photos, out)
-    # No two targets are alike, so neither are these.
-    names = {job: str(job.target.relative_to(out).with_suffix("")).replace("/", "_") for job in jobs}
+    names: dict[Job, str] = {}
+    for job in jobs:
+        # Of a folder's name and a photo's, and of names that are not UTF-8, the same may come out.
+        plain = str(job.target.relative_to(out).with_suffix("")).replace("/", "_")
+        plain = plain.encode("utf-8", "replace").decode()
+        again = sum(name == plain or name.startswith(f"{plain}~") for name in names.values())
+        names[job] = f"{plain}~{again + 1}" if again else plain
     groups = loaded_batches(jobs[:limit], batch=1, max_side=max_side, rejects=rejects)
     return {names[job]: to_unit(loaded.picture)[None] for job, loaded in itertools.chain.from_iterable(groups)}

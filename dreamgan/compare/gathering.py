@@ -88,7 +88,7 @@ def gather(
         memory: PeakMemory | None = None
         for photo, image in photos.items():
             target = folder / photo / f"{way.name}.png"
-            facts = json.loads(json.dumps({**way.facts, "photo": sha256_of(image)}))
+            facts = json.loads(json.dumps({**way.facts, "photo": sha256_of(image), "device": device.type}))
             cost = _kept(target, facts)
             if cost is None:
                 try:
@@ -138,9 +138,10 @@ def _kept(target: Path, facts: dict[str, Any]) -> _Cost | None:
     """What it took to make a picture that an earlier run has finished from the same facts."""
     try:
         content = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-        if content["facts"] == facts and target.is_file():
+        if content["facts"] == facts:
+            load_image(target)
             peak = content["peak_mb"]
             return _Cost(float(content["seconds"]), math.nan if peak is None else float(peak))
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
+    except (OSError, ValueError, LookupError, TypeError, UserError):
+        pass  # made again
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from dreamgan.backbones.features import load_extractor
 from dreamgan.compare.way import Make, Way, sha256_of
 from dreamgan.dream import DreamRecipe, dream
 from dreamgan.errors import UserError
-from dreamgan.exports import CONFIG_NAME
+from dreamgan.exports import CONFIG_NAME, WEIGHTS_NAME
 from dreamgan.images import to_picture, to_unit
 from dreamgan.metrics import cosines, feature_map
 from dreamgan.metrics.kid import pooled
@@ -115,9 +116,11 @@ def feed_forward(folder: Path, device: torch.device) -> Way:
     """One pass of a generator that was trained to paint in one style.
 
     Raises:
-        UserError: If there is no such generator.
+        UserError: If there is no such generator, or it dreams.
     """
-    style = next(iter(load_generator(folder).styles))
+    style, facts = next(iter(load_generator(folder).styles.items()))
+    if facts.get("recipe") != "gatys":
+        raise UserError(f"--style_generator: '{folder}' dreams; give one that was trained by feedforward_style.yaml")
     way = one_pass(folder, device, style)
     return replace(
         way,
@@ -168,7 +171,13 @@ def nearest_sample(
         f"Of {count} pictures from noise the one with the nearest features: it never sees the photo (Radford et al. "
         "2016).",
         load,
-        {"generator": _export(folder), "backbone": backbone, "layer": layer, "count": count},
+        {
+            "generator": _export(folder),
+            "backbone": backbone,
+            "weights": _file(weights),
+            "layer": layer,
+            "count": count,
+        },
     )
 
 
@@ -247,13 +256,22 @@ def check_names(ways: Sequence[Way]) -> None:
 
 
 def _file(weights: str | None) -> str | None:
-    return None if weights is None else Path(weights).name
+    """What tells one file of weights from another of its name."""
+    file = Path(weights or "").expanduser()
+    return _sha256(file, file.stat().st_mtime_ns) if weights and file.is_file() else weights
+
+
+@functools.cache
+def _sha256(file: Path, written: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _export(folder: Path) -> str:
     """What tells one export from another that came into its folder; "" where there is none."""
-    config = folder / CONFIG_NAME
-    return hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else ""
+    return " ".join(
+        _file(str(folder / name)) or "" for name in (CONFIG_NAME, WEIGHTS_NAME) if (folder / name).is_file()
+    )
 
 
 def _name(text: str) -> str:

@@ -21,6 +21,7 @@ from dreamgan.lit.labelled_photos import LabelledPhotos
 
 _SAME = ("backbone", "layers", "unfreeze")
 _LEAST_STD = 1e-3
+_TOLD = {"weights": "weights of the backbone", "photos": "training photos", "size_px": "--data.size_px"}
 
 
 class FineTuning(LightningModule):
@@ -66,7 +67,9 @@ class FineTuning(LightningModule):
         checks = {
             f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1": 0 <= label_smoothing < 1,
             f"unfreeze_every is {unfreeze_every}; it must be at least 1": unfreeze_every >= 1,
-            f"the learning rates are {lr_head} and {lr_backbone}; they must be above 0": min(lr_head, lr_backbone) > 0,
+            f"the learning rates are {lr_head} and {lr_backbone}; they must be above 0 and finite": (
+                min(lr_head, lr_backbone) > 0 and max(lr_head, lr_backbone) < math.inf
+            ),
             f"weight_decay is {weight_decay}; it must be at least 0": weight_decay >= 0,
         }
         for said, holds in checks.items():
@@ -75,6 +78,7 @@ class FineTuning(LightningModule):
         self.save_hyperparameters()
         self.parts: Parts | None = None
         self.classes: tuple[str, ...] = ()
+        self.learnt_from: dict[str, object] = {}
         self.confusion = torch.zeros(0, 0, dtype=torch.int64)
         self.seconds_features = 0.0
         self._guesses: list[tuple[Tensor, Tensor]] = []
@@ -100,7 +104,7 @@ class FineTuning(LightningModule):
             bf16: that it runs in mixed bfloat16, as the training does; its answers are kept apart from others.
 
         Raises:
-            UserError: The network cannot be had as asked, or photos are too small for it.
+            UserError: The network cannot be had as asked, photos are too small for it, or its answers are not finite.
         """
         if self.parts is not None:
             return
@@ -132,6 +136,15 @@ class FineTuning(LightningModule):
         self.parts, self.classes, self.tail = parts, data.found.classes, parts.tail
         with torch.no_grad():
             plain = torch.cat([parts.pooled(some) for some in torch.split(data.seen("train").answers[0], 32)])
+        if not bool(plain.isfinite().all()):
+            raise UserError(
+                f"what {given['backbone']} with these weights says of the photos is not finite; give others"
+            )
+        self.learnt_from = {
+            "weights": parts.found.sha256,
+            "photos": data.found.train.photo_set.list_sha256(data.found.train.photos),
+            "size_px": data.size_px,
+        }
         # Standardised: maps differ in size a hundredfold, and one learning rate has to do for all. Exported, the head
         # takes the pooled layers as they are.
         self.register_buffer("mean", plain.mean(0))
@@ -156,14 +169,18 @@ class FineTuning(LightningModule):
         learnt = tuple(checkpoint.get("classes", self.classes))
         if learnt != self.classes:
             return f"knows the classes {', '.join(learnt)}, the photos show {', '.join(self.classes)}"
+        for name, value in self.learnt_from.items():
+            if checkpoint.get("learnt_from", self.learnt_from).get(name) != value:
+                return f"was trained with other {_TOLD[name]}; give the same, or train anew in another --run_dir"
         found, own = checkpoint["state_dict"], self.state_dict()
         if found.keys() != own.keys() or any(found[key].shape != own[key].shape for key in own):
             return "is not of this model"
         return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the classes with the weights."""
+        """Keep the classes, and what they were learnt from, with the weights."""
         checkpoint["classes"] = list(self.classes)
+        checkpoint["learnt_from"] = self.learnt_from
 
     def forward(self, answers: Tensor) -> Tensor:
         """From answers of the frozen part to logits, (B, classes)."""
@@ -212,6 +229,10 @@ class FineTuning(LightningModule):
         """Plain cross-entropy, and what is taken for what."""
         answers, targets = batch
         logits = self(answers)
+        if not bool(logits.isfinite().all()):
+            raise NotFiniteError(
+                f"the logits of epoch {self.current_epoch + 1} are not finite; lower the learning rates"
+            )
         right = (logits.argmax(1) == targets).float().mean()
         values = {"val/loss": F.cross_entropy(logits, targets), "val/accuracy": right}
         self.log_dict(values, batch_size=len(targets), on_epoch=True)

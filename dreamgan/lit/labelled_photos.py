@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dreamgan.classifying.sets import LabelledSets, find_labelled
 from dreamgan.data.scan import tell_bar
-from dreamgan.errors import check_least
+from dreamgan.errors import UserError, check_least
 
 Sample = tuple[Tensor, Tensor]
+MOST_SIDE_PX = 1024  # far beyond what the networks were trained at
 
 
 class LabelledPhotos(LightningDataModule):
@@ -65,6 +66,8 @@ class LabelledPhotos(LightningDataModule):
             ("val_last", val_last, 0),
             ("seed", seed or 0, 0),
         )
+        if size_px > MOST_SIDE_PX:
+            raise UserError(f"size_px is {size_px}; it must be at most {MOST_SIDE_PX}")
         self.photos = photos
         self.source = {
             "val": val,

@@ -80,3 +80,8 @@ def test_the_order_is_that_of_wordnet_ids(shared_dir: Path) -> None:
     indices = [class_index(name) for name in names]
     assert len(indices) > 800
     assert indices == sorted(set(indices))
+
+
+def test_a_name_of_digits_goes_before_an_index() -> None:
+    assert [class_index(name, 3, ("1", "10", "2")) for name in ("1", "10", 2)] == [0, 1, 2]
+    assert class_index("1", 3, ("a", "b", "c")) == 1

@@ -1,7 +1,9 @@
 import csv
 import json
 import math
+import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from dreamgan import cli
 from dreamgan.backbones.features import load_extractor
+from dreamgan.commands.compare import _photos
 from dreamgan.compare.gathering import gather
 from dreamgan.compare.measuring import Row, measure_ways
 from dreamgan.compare.memory import CLEAR, PeakMemory
@@ -21,7 +24,7 @@ from dreamgan.compare.plot import speed_picture, speed_plot
 from dreamgan.compare.publish import log_comparison
 from dreamgan.compare.report import write_report
 from dreamgan.compare.way import Make, Way
-from dreamgan.compare.ways import check_names, feed_forward, missing, one_pass, photo
+from dreamgan.compare.ways import check_names, direct_dream, feed_forward, missing, one_pass, photo
 from dreamgan.dream import get_recipe
 from dreamgan.errors import UserError
 from dreamgan.generators import SHIPPED
@@ -93,12 +96,51 @@ def test_what_is_missing_is_said_and_the_rest_runs(photos: dict[str, Tensor], tm
         gather(photos, ways[:2], tmp_path / "other", told.append)
 
 
-def test_a_network_for_one_style_is_called_by_its_style(photos: dict[str, Tensor]) -> None:
+def test_a_network_for_one_style_is_called_by_its_style(photos: dict[str, Tensor], tmp_path: Path) -> None:
     cpu = torch.device("cpu")
-    painter, dreamer = feed_forward(SHIPPED, cpu), one_pass(SHIPPED, cpu, "inception")
+    dreamer = one_pass(SHIPPED, cpu, "inception")
+    with pytest.raises(UserError, match="dreams; give one that was trained by feedforward_style.yaml"):
+        feed_forward(SHIPPED, cpu)
+    shutil.copytree(SHIPPED, tmp_path / "painter")
+    config = json.loads((tmp_path / "painter" / "config.json").read_text())
+    config["styles"] = {name: {**facts, "recipe": "gatys"} for name, facts in config["styles"].items()}
+    (tmp_path / "painter" / "config.json").write_text(json.dumps(config))
+    painter = feed_forward(tmp_path / "painter", cpu)
     assert (painter.name, painter.label) == ("feed-forward-inception", "feed-forward style, inception")
     check_names([painter, dreamer])
     assert torch.equal(painter.load()(photos["a"], "a"), dreamer.load()(photos["a"], "a"))
+
+
+def test_other_weights_of_the_same_name_are_other_facts(tmp_path: Path) -> None:
+    recipe = get_recipe("distillable", "mobilenet_v2")
+    facts = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "best.pth").write_bytes(folder.encode())
+        weights = str(tmp_path / folder / "best.pth")
+        facts.append(direct_dream(recipe, "mobilenet_v2", weights, torch.device("cpu")).facts)
+    assert facts[0] != facts[1]
+
+
+def test_a_damaged_picture_is_made_again(photos: dict[str, Tensor], tmp_path: Path) -> None:
+    calls: list[str] = []
+    way = brighter(0.2, calls)
+    gather(photos, [photo(), way], tmp_path, lambda line: None)
+    (tmp_path / "a" / f"{way.name}.png").write_bytes(b"")
+    found = gather(photos, [photo(), way], tmp_path, lambda line: None)
+    assert calls == ["a", "b", "a"]
+    assert found.made[1].image().mean() == pytest.approx(0.4, abs=1e-2)
+
+
+def test_no_photo_is_lost_to_another_of_its_name(tmp_path: Path) -> None:
+    for name in ("s/b.png", "s_b.png", os.fsdecode(b"latin\xe9.png"), "two  spaces.png"):
+        target = tmp_path / "photos" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (len(name), 0, 0)).save(target)
+    found = _photos(str(tmp_path / "photos"), tmp_path / "out", None, 64, [])
+    assert len(found) == 4
+    assert {"s_b", "s_b~2", "two  spaces"} < set(found)
+    assert all(name.encode() for name in found)
 
 
 @pytest.mark.skipif(not CLEAR.exists(), reason="the peak of memory is counted as Linux tells it")

@@ -171,3 +171,40 @@ def test_bf16_runs_the_frozen_part_too(classes: Path, tmp_path: Path) -> None:
         found[precision] = load_file(next((folder / precision / home).glob("view0-*")))["features"]
     assert not torch.equal(found["32"], found["bf16"])
     torch.testing.assert_close(found["32"], found["bf16"], rtol=0.1, atol=0.02 * float(found["32"].abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model.lr_head", ".inf"], "above 0 and finite"),
+        (["--model.layers", "[head]"], "is the head of squeezenet1_1"),
+        (["--data.size_px", "100000"], "at most 1024"),
+    ],
+)
+def test_refused_in_a_line(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    assert tune(classes, tmp_path / "run", *flags) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_end_that_is_not_finite_is_no_success(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    flags = ["--model.lr_backbone", "1e30", *UNFREEZE, "--trainer.max_epochs", "2", "--data.batch_size", "10"]
+    assert tune(classes, run_dir, *flags) != 0
+    assert "not finite" in capsys.readouterr().err
+    assert not (run_dir / "backbone.safetensors").exists()
+
+
+def test_a_checkpoint_of_other_photos_is_refused(
+    tuned: Path, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = str(tuned / "checkpoints" / "last.ckpt")
+    for flags, said in (
+        (["--data.val_last", "4"], "other training photos"),
+        (["--data.size_px", "64"], "other --data.size_px"),
+    ):
+        assert tune(classes, tmp_path / "run", *UNFREEZE, *flags, "--ckpt_path", last) == 2
+        assert said in capsys.readouterr().err
