@@ -127,7 +127,7 @@ def first_of_each(labelled: Labelled, count: int) -> Labelled:
     for target in set(labelled.targets):
         own = [p.photo_id for p, t in zip(labelled.photos, labelled.targets, strict=True) if t == target]
         if len(own) < count:
-            raise UserError(f"a class of {labelled.photo_set.name!r} has {len(own)} photos; {count} are needed")
+            raise UserError(f"a class of {labelled.photo_set.name!r} has {_photos(len(own))}; {count} are needed")
         kept.update(sorted(own)[:count])
     pairs = [(p, t) for p, t in zip(labelled.photos, labelled.targets, strict=True) if p.photo_id in kept]
     return Labelled(labelled.photo_set, tuple(p for p, _ in pairs), tuple(t for _, t in pairs))
@@ -202,9 +202,16 @@ def _split(found: _Found, last: int, fraction: float, seed: int) -> tuple[_Found
         by_label[photo.label].append(photo.photo_id)
     for label, members in by_label.items():
         if len(members) <= last:
-            raise UserError(f"class {label!r} has {len(members)} photos, so val_last {last} leaves none to learn from")
+            raise UserError(
+                f"class {label!r} has {_photos(len(members))}, so val_last {last} leaves none to learn from; lower "
+                "--val_last (of train: --data.val_last)"
+            )
     held = {photo_id for members in by_label.values() for photo_id in sorted(members)[-last:]}
     return found.part(lambda photo: photo.photo_id not in held), found.part(lambda photo: photo.photo_id in held)
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _joined(train: _Found, held: _Found, name: str) -> LabelledSets:
