@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 _COLOURS = ("#1f5fa8", "#c8501e", "#3a7d3a", "#7a3f98", "#777777")
+_CAPTION = "rows: true class; columns: guess"
+_MOST_NAME_PX = 200
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 36, 16, 40
 
 
@@ -86,16 +88,23 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str], cell_
         RGB picture.
     """
     font = ImageFont.load_default(size=13)
-    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
-    head = max(round(font.getlength(name)) for name in shown) + 16
-    side = cell_px * len(names)
-    picture = Image.new("RGB", (head + max(side, 150) + 16, side + 60), "white")
+    shown = [_shortened(name, font) for name in names]
+    longest = max(math.ceil(font.getlength(name)) for name in shown)
+    head, side = longest + 16, cell_px * len(names)
+    upright = longest > cell_px - 4  # names of columns that would run into each other
+    width = head + max(side, math.ceil(font.getlength(_CAPTION))) + 16
+    picture = Image.new("RGB", (width, 28 + side + 4 + (longest if upright else 20) + 8), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((head, 8), "rows: true class; columns: guess", fill="black", font=font)
+    draw.text((head, 8), _CAPTION, fill="black", font=font)
     for number, name in enumerate(shown):
         middle = number * cell_px + cell_px / 2
         draw.text((head - 8, 28 + middle), name, fill="black", font=font, anchor="rm")
-        draw.text((head + middle, 28 + side + 4), name[:7], fill="black", font=font, anchor="ma")
+        if upright:
+            strip = Image.new("RGB", (longest, 20), "white")
+            ImageDraw.Draw(strip).text((longest, 10), name, fill="black", font=font, anchor="rm")
+            picture.paste(strip.transpose(Image.Transpose.ROTATE_90), (round(head + middle) - 10, 28 + side + 4))
+        else:
+            draw.text((head + middle, 28 + side + 4), name, fill="black", font=font, anchor="ma")
     for down, row in enumerate(counts):
         for across, count in enumerate(row):
             share = count / max(1, sum(row))
@@ -106,6 +115,15 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str], cell_
             centre = (left + cell_px / 2, top + cell_px / 2)
             draw.text(centre, str(count) if count else "·", fill=ink, font=font, anchor="mm")
     return picture
+
+
+def _shortened(name: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """A name as it is, or its beginning and "…" where it is longer than `_MOST_NAME_PX`."""
+    if font.getlength(name) <= _MOST_NAME_PX:
+        return name
+    while font.getlength(f"{name}…") > _MOST_NAME_PX:
+        name = name[:-1]
+    return f"{name}…"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamgan.data.folders import is_picture_name
 from dreamgan.data.photos import FileCrop, Photo, PhotoSet
 from dreamgan.data.scan import scan, tell_bar
 from dreamgan.data.sources import find_photos
 from dreamgan.data.split import same_pixels, split_of
-from dreamgan.errors import UserError
+from dreamgan.errors import UserError, check_least
 
 VAL_FOLDERS = ("val", "test", "validation")
 
@@ -87,14 +89,12 @@ def find_labelled(
         The sets.
 
     Raises:
-        UserError: no photo, fewer than two classes, a photo without a class, a class without photos, or classes that
-            differ between training and validation.
+        UserError: no photo, fewer than two classes, a photo without a class, a class without photos or with too few to
+            split, or classes that differ between training and validation.
     """
-    if not 0 < val_fraction < 1 or val_last < 0:
-        raise UserError(
-            f"val_fraction is {val_fraction} and val_last {val_last}; the one must be between 0 and 1, the other not "
-            "below 0"
-        )
+    if not 0 < val_fraction < 1:
+        raise UserError(f"val_fraction is {val_fraction}; it must be above 0 and below 1")
+    check_least(("val_last", val_last, 0))
     train_source, val_source = photos, val
     within = _split_folders(photos) if val is None and val_split is None else None
     if within is not None:
@@ -127,7 +127,7 @@ def first_of_each(labelled: Labelled, count: int) -> Labelled:
     for target in set(labelled.targets):
         own = [p.photo_id for p, t in zip(labelled.photos, labelled.targets, strict=True) if t == target]
         if len(own) < count:
-            raise UserError(f"a class of {labelled.photo_set.name!r} has {len(own)} photos; {count} are needed")
+            raise UserError(f"a class of {labelled.photo_set.name!r} has {_photos(len(own))}; {count} are needed")
         kept.update(sorted(own)[:count])
     pairs = [(p, t) for p, t in zip(labelled.photos, labelled.targets, strict=True) if p.photo_id in kept]
     return Labelled(labelled.photo_set, tuple(p for p, _ in pairs), tuple(t for _, t in pairs))
@@ -144,6 +144,11 @@ class _Found:
         pairs = [(photo, sha) for photo, sha in zip(self.photos, self.pixels, strict=True) if keep(photo)]
         return _Found(self.photo_set, tuple(p for p, _ in pairs), tuple(sha for _, sha in pairs), self.same)
 
+    def told(self, label: str) -> str:
+        """A class as the user is told of it: with its folder where that lies in another class's."""
+        folder = next((photo.file.rpartition("/")[0] for photo in self.photos if photo.label == label), "")
+        return f"{label!r} (folder {folder!r})" if "/" in folder else repr(label)
+
     @property
     def labels(self) -> list[str]:
         return sorted({photo.label for photo in self.photos})
@@ -159,6 +164,8 @@ def _usable(source: str, whole: PhotoSet, folder: Path, tell: Callable[[str], No
     """Open all photos once and leave out those that cannot be used."""
     for reject in whole.rejects:
         tell(f"left out: {reject.name}: {reject.reason}")
+    for folder_name in _hidden(source):
+        tell(f"left out: folder {folder_name!r} of {source!r}: its name begins with a dot")
     homeless = [photo.file for photo in whole.photos if not photo.label]
     if homeless:
         more = f" and {len(homeless) - 1} more" if len(homeless) > 1 else ""
@@ -189,22 +196,57 @@ def _folders(source: str) -> list[str]:
     return sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
+def _hidden(source: str) -> list[str]:
+    """Names of the folders right in a source that would be classes, but for the dot that their names begin with."""
+    found = []
+    for child in Path(source).expanduser().glob(".*/"):
+        with contextlib.suppress(OSError):  # one that may not be read is no class
+            if any(is_picture_name(file.name) for file in child.iterdir()):
+                found.append(child.name)
+    return sorted(found)
+
+
 def _split(found: _Found, last: int, fraction: float, seed: int) -> tuple[_Found, _Found]:
     if not last:
         sources, labels = [p.source_id for p in found.photos], [p.label for p in found.photos]
         sides = split_of(sources, test_fraction=fraction, seed=seed, labels=labels, same=found.same)
-        return (
+        parts = (
             found.part(lambda photo: sides[photo.source_id] == "train"),
             found.part(lambda photo: sides[photo.source_id] == "test"),
         )
+        if any(part.labels != found.labels for part in parts):
+            raise UserError(_too_few(found, fraction))
+        return parts
     by_label: dict[str, list[str]] = defaultdict(list)
     for photo in found.photos:
         by_label[photo.label].append(photo.photo_id)
     for label, members in by_label.items():
         if len(members) <= last:
-            raise UserError(f"class {label!r} has {len(members)} photos, so val_last {last} leaves none to learn from")
+            raise UserError(
+                f"class {found.told(label)} has {_photos(len(members))}, so val_last {last} leaves none to learn from; "
+                "lower --val_last (of train: --data.val_last)"
+            )
     held = {photo_id for members in by_label.values() for photo_id in sorted(members)[-last:]}
     return found.part(lambda photo: photo.photo_id not in held), found.part(lambda photo: photo.photo_id in held)
+
+
+def _too_few(found: _Found, fraction: float) -> str:
+    """Say of the smallest class, for which the others could not be split either, what it lacks."""
+    distinct = {
+        label: len({found.same.get(photo.source_id, photo.source_id) for photo in found.photos if photo.label == label})
+        for label in found.labels
+    }
+    label = min(found.labels, key=lambda label: distinct[label])
+    has = f"class {found.told(label)} has {_photos(distinct[label])}"
+    if distinct[label] < sum(photo.label == label for photo in found.photos):
+        has += " without its copies"
+    if distinct[label] < 2:
+        return f"{has}; at least 2 are needed"
+    return f"{has}, too few to hold out a share of {fraction:g}; give more, or raise --data.val_fraction"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _joined(train: _Found, held: _Found, name: str) -> LabelledSets:
@@ -213,9 +255,9 @@ def _joined(train: _Found, held: _Found, name: str) -> LabelledSets:
         raise UserError(f"{name!r} has the one class {classes[0]!r}; a classifier needs two or more")
     if held.labels != classes:
         unlike = sorted({*classes} ^ {*held.labels})
-        side = "training" if unlike[0] in classes else "validation"
+        side, where = ("training", train) if unlike[0] in classes else ("validation", held)
         raise UserError(
-            f"the classes of training and validation differ: {unlike[0]!r} is in {side} only; "
+            f"the classes of training and validation differ: {where.told(unlike[0])} is in {side} only; "
             "give both the same folders"
         )
     return LabelledSets(

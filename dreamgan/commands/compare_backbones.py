@@ -64,22 +64,26 @@ def compare_backbones(
     from dreamgan.commands.flags import at_least, check_seed, out_folder
     from dreamgan.commands.train import train
     from dreamgan.data.loading import names_of
+    from dreamgan.data.pairs import MOST_SIDE_PX
     from dreamgan.errors import UserError
     from dreamgan.files import write_text
 
     at_least(1, epochs=epochs, views=views, val_last=val_last)
     at_least(32, size=size)
+    if size > MOST_SIDE_PX:
+        raise UserError(f"--size is {size}; it must be at most {MOST_SIDE_PX}")
     check_seed(seed)
     folder = out_folder(out)
     networks = [get_spec(name).name for name in names_of(backbones)]
     files = named_files(weights, "weights")
-    sets = names_of(photos)
-    if not networks or not sets:
+    if not networks or not names_of(photos):
         raise UserError("there is nothing to compare; give folders of photos, and --backbones")
+    sets = _named_sets(names_of(photos))
+    _check_weights(weights, networks)
     rows: list[dict[str, Any]] = []
-    for photo_set in sets:
+    for name, photo_set in sets.items():
         for network in networks:
-            run = folder / f"{Path(photo_set).expanduser().resolve().name}-{network}"
+            run = folder / f"{name}-{network}"
             flags = _flags(photo_set, network, _weights_of(network, files(network)))
             flags += [f"--data.val_last={val_last}", f"--data.size_px={size}", f"--data.views={views}"]
             flags += [f"--data.features={features}", f"--seed_everything={seed}", f"--trainer.max_epochs={epochs}"]
@@ -89,7 +93,7 @@ def compare_backbones(
                 print(f"{run.name}:", flush=True)
                 train(["fit", *flags])
                 facts = json.loads((run / "results.json").read_text())
-            rows.append({"set": Path(photo_set).name, **facts})
+            rows.append({"set": name, **facts})
             write_text(folder / "table.json", json.dumps(rows, indent=1) + "\n")
             write_text(folder / "table.md", markdown(rows))
     print(f"\n{markdown(rows)}\ntable.md and table.json in {folder}")
@@ -118,6 +122,41 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         )
         lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _named_sets(photos: list[str]) -> dict[str, str]:
+    """Sets by the names of their folders, after which their trainings are called."""
+    from dreamgan.errors import UserError
+
+    sets: dict[str, str] = {}
+    for photo_set in photos:
+        place = Path(photo_set).expanduser()
+        if not place.exists():
+            raise UserError(f"there is no folder of photos {photo_set!r}")
+        name = place.resolve().name
+        if name in sets:
+            raise UserError(
+                f"the sets {sets[name]!r} and {photo_set!r} are both called {name!r}, and so would be their trainings; "
+                "rename one, or compare them with another --out"
+            )
+        sets[name] = photo_set
+    return sets
+
+
+def _check_weights(weights: str | None, networks: list[str]) -> None:
+    """Refuse weights of networks that are not compared, and files that are not there, before the first training."""
+    from dreamgan.backbones.files import named_files
+    from dreamgan.errors import UserError
+
+    files = named_files(weights, "weights")
+    if weights is not None and files("") is None:  # given by name
+        for part in weights.split(","):
+            network = part.partition("=")[0].strip()
+            if network not in networks:
+                raise UserError(f"--weights: {network!r} is not among --backbones: {', '.join(networks)}")
+    for file in map(files, networks):
+        if file and file != "random" and not Path(file).expanduser().is_file():
+            raise UserError(f"--weights: file {file!r} does not exist")
 
 
 def _flags(photos: str, network: str, weights: str | None) -> list[str]:

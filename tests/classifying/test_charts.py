@@ -28,3 +28,15 @@ def test_a_curve_that_falls_is_drawn_falling() -> None:
 def test_confusion_is_darker_where_more_is() -> None:
     chart = confusion_chart([[9, 1], [0, 10]], ["cats", "a very long name of a class"])
     assert chart.width > 2 * 52
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["golden retriever", "greyhound"], ["x" * 300, "y"]])
+def test_neither_the_caption_nor_a_name_is_cut_off(names: list[str]) -> None:
+    """What is written ends before the edges of the picture."""
+    chart = confusion_chart([[9, 1], [0, 10]], names)
+    across, down = chart.width - 1, chart.height - 1
+    edges = [(x, y) for x in range(chart.width) for y in (0, down)] + [
+        (x, y) for y in range(chart.height) for x in (0, across)
+    ]
+    assert {chart.getpixel(place) for place in edges} == {(255, 255, 255)}
+    assert chart.width < 600

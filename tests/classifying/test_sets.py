@@ -91,3 +91,50 @@ def test_a_photo_without_a_class(make_classes: MakeClasses, tmp_path: Path) -> N
 def test_too_few_to_hold_any_out(make_classes: MakeClasses, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="class 'bee' has 2 photos, so val_last 2 leaves none"):
         found(make_classes({"ant": 3, "bee": 2}), tmp_path, val_last=2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "message"),
+    [
+        ({"ant": 6, "bee": 1}, 0.2, "^class 'bee' has 1 photo; at least 2 are needed$"),
+        ({"ant": 20, "bee": 2}, 0.1, "^class 'bee' has 2 photos, too few .* of 0.1; .* raise --data.val_fraction$"),
+        ({"ant": 6, "bee": 6, "bee/wild": 1}, 0.2, r"^class 'wild' \(folder 'bee/wild'\) has 1 photo; at least 2"),
+    ],
+)
+def test_a_class_that_cannot_be_split(
+    counts: dict[str, int], fraction: float, message: str, make_classes: MakeClasses, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        found(make_classes(counts), tmp_path, val_fraction=fraction)
+
+
+def test_copies_do_not_make_a_class_larger(make_classes: MakeClasses, tmp_path: Path) -> None:
+    photos = make_classes({"ant": 6, "bee": 1})
+    (photos / "bee" / "copy.png").write_bytes((photos / "bee" / "00.png").read_bytes())
+    with pytest.raises(UserError, match="class 'bee' has 1 photo without its copies; at least 2 are needed"):
+        found(photos, tmp_path)
+
+
+def test_a_class_of_one_side_in_another_folder_is_told_with_it(make_classes: MakeClasses, tmp_path: Path) -> None:
+    make_classes({"ant": 3, "bee": 2, "bee/wild": 1}, "set/train")
+    photos = make_classes({"ant": 1, "bee": 1}, "set/val").parent
+    with pytest.raises(UserError, match=r"differ: 'wild' \(folder 'bee/wild'\) is in training only"):
+        found(photos, tmp_path)
+
+
+def test_a_hidden_folder_of_photos_is_left_out_and_named(make_classes: MakeClasses, tmp_path: Path) -> None:
+    photos, said = make_classes({"ant": 3, "bee": 3, ".cow": 3, ".empty": 0}), list[str]()
+    assert found(photos, tmp_path, said, val_last=1).classes == ("ant", "bee")
+    assert said == [f"left out: folder '.cow' of '{photos}': its name begins with a dot"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"val_fraction": 0.0}, "^val_fraction is 0.0; it must be above 0 and below 1$"),
+        ({"val_last": -1}, "^val_last is -1; it must be at least 0$"),
+    ],
+)
+def test_only_the_wrong_number_is_named(source: dict[str, float], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        found(tmp_path, tmp_path, **source)

@@ -38,3 +38,29 @@ def test_a_table_and_finished_trainings_are_kept(tmp_path: Path, capsys: pytest.
 def test_nothing_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare_backbones", "x", "--backbones", ","]) == 2
     assert "there is nothing to compare" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("photos", "flags", "said"),
+    [
+        ("a/insects,b/insects", [], "are both called 'insects'"),
+        ("a/insects,c/insects", [], "there is no folder of photos '{tmp}/c/insects'"),
+        ("a/insects", ["--weights", "vgg61=random"], "'vgg61' is not among --backbones: squeezenet1_1, vgg16"),
+        ("a/insects", ["--weights", "resnet50=random"], "'resnet50' is not among --backbones: squeezenet1_1, vgg16"),
+        ("a/insects", ["--weights", "vgg16=none.pth"], "file 'none.pth' does not exist"),
+        ("a/insects", ["--weights", "none.pth"], "file 'none.pth' does not exist"),
+        ("a/insects", ["--size", "1000000"], "--size is 1000000; it must be at most 16383"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_training(
+    photos: str, flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_photos(tmp_path / name / "insects" / "ants", 1, 48, 64)
+    given = ",".join(str(tmp_path / name) for name in photos.split(","))
+    args = ["compare_backbones", given, "--backbones", "squeezenet1_1,vgg16", "--out", str(tmp_path / "out")]
+    assert main([*args, *flags]) == 2
+    captured = capsys.readouterr()
+    assert said.format(tmp=tmp_path) in captured.err.splitlines()[-1]
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()
