@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,22 +37,34 @@ def kept_dreams(
         (N, 3, H, W) in [0, 1], in the 256 levels of a file.
     """
     device = next(extractor.parameters()).device
-    key = [names, list(photos.shape), extractor.weights_sha256, recipe.to_json(), seed]
+    pixels = hashlib.sha256(photos.cpu().contiguous().numpy().tobytes()).hexdigest()
+    key = [names, list(photos.shape), pixels, extractor.weights_sha256, recipe.to_json(), seed]
     home = folder / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     found = []
     with tqdm(total=len(photos), desc=folder.name, unit="dream", disable=None, leave=False) as bar:
         for start in range(0, len(photos), PART):
             path, part = home / f"{start // PART:04d}.safetensors", slice(start, start + PART)
-            if not path.exists():
+            levels = _read(path, photos[part].shape)
+            if levels is None:
                 images = [
                     dream(few.to(device), extractor, recipe, seed=seed, photo_ids=some).images.cpu()
                     for few, some in zip(torch.split(photos[part], 4), _fours(names[part]), strict=True)
                 ]
+                levels = (torch.cat(images) * 255).round().byte()
                 with whole_file(path) as temporary:
-                    save_file({"levels": (torch.cat(images) * 255).round().byte()}, temporary)
-            found.append(load_file(path)["levels"].float() / 255)
+                    save_file({"levels": levels}, temporary)
+            found.append(levels.float() / 255)
             bar.update(len(found[-1]))
     return torch.cat(found)
+
+
+def _read(path: Path, shape: torch.Size) -> Tensor | None:
+    """What a file holds; None where it is not there, or damaged."""
+    try:
+        levels = load_file(path)["levels"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return levels if levels.shape == shape else None
 
 
 def dream_multiply_adds(photo: Tensor, extractor: Extractor, recipe: DreamRecipe) -> int:

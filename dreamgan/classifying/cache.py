@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamgan.classifying.sets import Labelled
+from dreamgan.classifying.sets import Labelled, list_key
 from dreamgan.classifying.views import view_of
 from dreamgan.files import whole_file, write_text
 from dreamgan.images import to_unit
 
 PART_PHOTOS = 64
-_VERSION = 1  # of the views and of the files; another one makes all that was kept of no use
+_VERSION = 2  # of the views and of the files; another one makes all that was kept of no use
 
 Frozen = Callable[[Tensor], Tensor]
 
@@ -39,7 +39,7 @@ def cached_features(
     """Answers of a frozen network to one view of every photo, from files as far as they are there.
 
     The files of one network, set and size lie in a folder named by the hash of all these; the set counts by the names,
-    classes and sizes of its files. Each holds `PART_PHOTOS` photos and is written whole.
+    classes, sizes and times of its files. Each holds `PART_PHOTOS` photos and is written whole.
 
     Args:
         frozen: (B, 3, `size_px`, `size_px`) in [0, 1] → (B, D) or (B, C, h, w).
@@ -61,7 +61,7 @@ def cached_features(
     """
     key = {
         **facts,
-        "photos": labelled.photo_set.list_sha256(labelled.photos),
+        "photos": list_key(labelled.photo_set, labelled.photos),
         "size_px": size_px,
         "seed": seed if view > 1 else None,
         "version": _VERSION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,19 @@ class _Found:
         return sorted({photo.label for photo in self.photos})
 
 
+def list_key(photo_set: PhotoSet, photos: Sequence[Photo]) -> str:
+    """What tells one list of photos from another: as `PhotoSet.list_sha256`, and when each file was written.
+
+    Pictures without compression, or put in place of others, may have the same sizes.
+    """
+    files = dict.fromkeys(photo.where.path for photo in photos if isinstance(photo.where, FileCrop))
+    digest = hashlib.sha256(photo_set.list_sha256(photos).encode())
+    for file in files:
+        with contextlib.suppress(OSError):  # gone by now: whoever opens it says so
+            digest.update(f" {file.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
 def _split_folders(photos: str) -> tuple[str, str] | None:
     root = Path(photos).expanduser()
     others = [name for name in VAL_FOLDERS if (root / name).is_dir()]
@@ -172,7 +186,7 @@ def _usable(source: str, whole: PhotoSet, folder: Path, tell: Callable[[str], No
         raise UserError(
             f"{homeless[0]!r}{more} of {source!r} has no class; put the photos of each class into a folder of its name"
         )
-    scanned = scan(whole, folder / whole.list_sha256()[:16], tell=lambda _: None)
+    scanned = scan(whole, folder / list_key(whole, whole.photos)[:16], tell=lambda _: None)
     kept, pixels = [], []
     for photo, each in zip(whole.photos, scanned, strict=True):
         if each.reason:

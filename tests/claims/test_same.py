@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 
 from dreamgan.backbones.features import init_random, load_extractor
 from dreamgan.backbones.registry import BACKBONES, build_network
+from dreamgan.claims.dreaming import kept_dreams
 from dreamgan.claims.same import compare, judged, markdown
+from dreamgan.dream import get_recipe
 from dreamgan.errors import UserError
 from dreamgan.metrics.referee import Referee
 
@@ -58,3 +60,40 @@ def test_compare_and_the_table(referee: Referee, tmp_path: Path) -> None:
     assert again == facts  # of the dreams that were kept
     with pytest.raises(UserError, match="has the weights of the original up to"):
         compare(photos(3), names, "squeezenet1_1", original, referee, tmp_path / "out", weights=original)
+
+
+def test_dreams_are_kept_but_not_for_other_photos_and_not_damaged(tmp_path: Path) -> None:
+    recipe = get_recipe("distillable", "mobilenet_v2", octaves=1, steps=1)
+    extractor = load_extractor("mobilenet_v2", recipe.layer_names, weights="random")
+
+    def kept(images: torch.Tensor) -> torch.Tensor:
+        return kept_dreams(images, ["a", "b"], extractor, recipe, 0, tmp_path)
+
+    first = kept(photos(2))
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(kept(photos(2)), first)
+    written = file.stat().st_mtime_ns
+    assert torch.equal(kept(photos(2)), first)
+    assert file.stat().st_mtime_ns == written
+    assert not torch.equal(kept(photos(2).flip(-1)), first)
+
+
+def test_weights_that_are_not_finite_are_refused(referee: Referee, tmp_path: Path) -> None:
+    network = build_network(BACKBONES["mobilenet_v2"]).to_empty(device="cpu")
+    init_random(network)
+    state = {
+        name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(UserError, match="not finite"):
+        compare(
+            photos(2),
+            ["a", "b"],
+            "mobilenet_v2",
+            str(tmp_path / "nan.safetensors"),
+            referee,
+            tmp_path,
+            weights="random",
+        )

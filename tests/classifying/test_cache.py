@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dreamgan.classifying import cache
@@ -67,3 +68,16 @@ def test_a_damaged_file_is_computed_again(photos: Labelled, tmp_path: Path) -> N
     (file,) = tmp_path.glob("*/view0-*.safetensors")
     file.write_bytes(file.read_bytes()[:50])
     assert torch.equal(features(photos, tmp_path, Counting()), whole)
+
+
+def test_other_pictures_of_the_same_names_and_sizes_are_other_photos(make_classes: MakeClasses, tmp_path: Path) -> None:
+    folder = make_classes({"ant": 5, "bee": 5})
+    answers = []
+    for colour in (0, 200):
+        for file in sorted(folder.rglob("*.*")):
+            Image.new("RGB", (40, 40), (colour, 0, 0)).save(file.with_suffix(".bmp"))
+            if file.suffix != ".bmp":
+                file.unlink()
+        found = find_labelled(str(folder), val_last=1, folder=tmp_path / "scans").train
+        answers.append(features(found, tmp_path / "kept", Counting()))
+    assert not torch.equal(answers[0], answers[1])
