@@ -92,12 +92,13 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed is {seed}; it must fit 64 bits")
 
 
-def out_folder(out: str, *, writable: bool = True) -> Path:
+def out_folder(out: str, *, writable: bool = True, flag: str = "out") -> Path:
     """The folder to write to, checked before the work begins; nothing is made yet.
 
     Args:
         out: As the user gave it.
         writable: Whether it must be; not where all is there already.
+        flag: What it is called.
 
     Raises:
         UserError: If a file is in the way or the place may not be written to.
@@ -105,7 +106,7 @@ def out_folder(out: str, *, writable: bool = True) -> Path:
     folder = Path(out).expanduser()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not existing.is_dir():
-        raise UserError(f"'{existing}' is a file, not a folder; give another --out")
+        raise UserError(f"'{existing}' is a file, not a folder; give another --{flag}")
     if writable and not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"'{existing}' may not be written to; give another --out")
+        raise UserError(f"'{existing}' may not be written to; give another --{flag}")
     return folder
