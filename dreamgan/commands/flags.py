@@ -53,7 +53,8 @@ def flags_parser(prog: str, function: Callable[..., None], positional: Collectio
         help_text = " ".join((texts[name] or "").split()).replace("%", "%%")
         required = parameter.default is inspect.Parameter.empty
         if required or name in positional:
-            metavar = "PHOTO_OR_FOLDER" if name == "photos" else name.upper()
+            kind = "FOLDER" if help_text.startswith("Folder") else "PHOTO_OR_FOLDER"
+            metavar = kind if name == "photos" else name.upper()
             nargs = {} if required else {"nargs": "?", "default": parameter.default}
             parser.add_argument(name, type=kinds[name], metavar=metavar, help=help_text, **nargs)
         elif kinds[name] is bool:
