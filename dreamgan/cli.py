@@ -244,9 +244,9 @@ def flag_error(text: str) -> str:
     """Shorten what jsonargparse says, over several lines, of a value that does not fit its flag."""
     text = re.sub(r'^Parser key "([^"]+)":', r"--\1:", text)
     text = re.sub(r"^argument (--\w+)\S*: invalid _boolean_type value: (.*)", r"\1: \2 is not true or false", text)
-    # Of a class in a config, only what is said of its own arguments matters.
+    # Of a class in a config, only what is said of its own arguments matters; that is indented further.
     problem = re.search(
-        r"given class_path '[\w.]*?(\w+)':\s*(.*?)(?:\n\s*- Expected a <class 'None|\Z)", text, re.DOTALL
+        r"given class_path '[\w.]*?(\w+)':\s*(.*?)(?:\n {1,4}- Expected a <class 'None|\Z)", text, re.DOTALL
     )
     # What was given comes last, after what each of several kinds made of it.
     value = re.search(r"Given value: (.*)\Z", text, re.DOTALL) or re.search(r"Got value: (.*)\Z", text, re.DOTALL)
@@ -256,6 +256,9 @@ def flag_error(text: str) -> str:
     if "list[float]" in text and value and not problem:
         given = value[1].strip().splitlines()[0]
         return f"{flag}: {given!r} is neither a number nor a list like [0.5, 1]"
+    if "list[str]" in text and value and not problem:
+        given = value[1].strip().splitlines()[0]
+        return f'{flag}: {given!r} is not a list; give one, like "[{given}]"'
     if problem:
         return f"{flag}: {problem[1]}: {flag_error(problem[2])}"
     if value and (choices or kinds):

@@ -77,6 +77,13 @@ def test_help_of_a_command_explains_every_flag(
         assert len(flat.split()) > 3, f"{name} is not described"
 
 
+@pytest.mark.parametrize("command", ["shorter_training", "same_dreams", "compare_backbones"])
+def test_help_of_what_takes_folders_only(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "PHOTO_OR_FOLDER" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["dream", "dataset", "sample", "style", "compare"])
 def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

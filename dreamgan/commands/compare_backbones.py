@@ -74,6 +74,7 @@ def compare_backbones(
         raise UserError(f"--size is {size}; it must be at most {MOST_SIDE_PX}")
     check_seed(seed)
     folder = out_folder(out)
+    out_folder(features, writable=False, flag="features")
     networks = [get_spec(name).name for name in names_of(backbones)]
     files = named_files(weights, "weights")
     if not networks or not names_of(photos):

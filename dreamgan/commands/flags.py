@@ -53,7 +53,8 @@ def flags_parser(prog: str, function: Callable[..., None], positional: Collectio
         help_text = " ".join((texts[name] or "").split()).replace("%", "%%")
         required = parameter.default is inspect.Parameter.empty
         if required or name in positional:
-            metavar = "PHOTO_OR_FOLDER" if name == "photos" else name.upper()
+            kind = "FOLDER" if help_text.startswith("Folder") else "PHOTO_OR_FOLDER"
+            metavar = kind if name == "photos" else name.upper()
             nargs = {} if required else {"nargs": "?", "default": parameter.default}
             parser.add_argument(name, type=kinds[name], metavar=metavar, help=help_text, **nargs)
         elif kinds[name] is bool:
@@ -92,12 +93,13 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed is {seed}; it must fit 64 bits")
 
 
-def out_folder(out: str, *, writable: bool = True) -> Path:
+def out_folder(out: str, *, writable: bool = True, flag: str = "out") -> Path:
     """The folder to write to, checked before the work begins; nothing is made yet.
 
     Args:
         out: As the user gave it.
         writable: Whether it must be; not where all is there already.
+        flag: What it is called.
 
     Raises:
         UserError: If a file is in the way or the place may not be written to.
@@ -105,7 +107,7 @@ def out_folder(out: str, *, writable: bool = True) -> Path:
     folder = Path(out).expanduser()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not existing.is_dir():
-        raise UserError(f"'{existing}' is a file, not a folder; give another --out")
+        raise UserError(f"'{existing}' is a file, not a folder; give another --{flag}")
     if writable and not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"'{existing}' may not be written to; give another --out")
+        raise UserError(f"'{existing}' may not be written to; give another --{flag}")
     return folder

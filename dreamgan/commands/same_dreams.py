@@ -42,7 +42,9 @@ def same_dreams(
 
     at_least(2, photos_per_class=photos_per_class)
     folder = out_folder(out)
-    if tuned is None or "=" not in tuned:
+    if tuned is None:
+        raise UserError("--tuned must be given, as NETWORK=FILE, like mobilenet_v2=runs/tuned/backbone.safetensors")
+    if "=" not in tuned:
         raise UserError(f"--tuned: {tuned!r} is not NETWORK=FILE, like mobilenet_v2=runs/tuned/backbone.safetensors")
     networks = [part.partition("=")[0].strip() for part in tuned.split(",")]
     files, originals = named_files(tuned, "tuned"), named_files(weights, "weights")

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
+from dreamgan.commands.flags import out_folder
 from dreamgan.commands.quiet import quiet_lightning
 from dreamgan.devices import Precision, is_out_of_memory, most_processes, pick_device
 from dreamgan.errors import UserError
@@ -78,6 +79,8 @@ class DreamganCLI(LightningCLI):
             raise UserError(f"grid_rows is {config.grid_rows}; it must be at least 1")
         if Path(config.run_dir).exists() and not Path(config.run_dir).is_dir():
             raise UserError(f"run_dir '{config.run_dir}' is a file, not a folder; give another --run_dir")
+        if "features" in config.data.init_args:
+            out_folder(config.data.init_args.features, writable=False, flag="data.features")
         seed = config.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be at least 0 and below 2**32")

@@ -31,7 +31,13 @@ def test_a_table_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (tmp_path / "out" / "squeezenet1_1.png").is_file()
 
 
-@pytest.mark.parametrize("flags", [[], ["--tuned", "backbone.safetensors"]])
-def test_the_tuned_weights_must_be_named(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--tuned must be given, as NETWORK=FILE"),
+        (["--tuned", "backbone.safetensors"], "--tuned: 'backbone.safetensors' is not NETWORK=FILE"),
+    ],
+)
+def test_the_tuned_weights_must_be_named(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["same_dreams", "x", *flags]) == 2
-    assert "is not NETWORK=FILE" in capsys.readouterr().err.splitlines()[-1]
+    assert said in capsys.readouterr().err.splitlines()[-1]

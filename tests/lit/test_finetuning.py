@@ -137,8 +137,10 @@ def test_head_only_on_several_layers(classes: Path, tmp_path: Path) -> None:
     [
         (["--model.unfreeze", "[features.9, features.11]"], "name layers from the deepest to the first"),
         (["--model.unfreeze", "[features.99]"], "layer 'features.99' is not in squeezenet1_1"),
+        (["--model.unfreeze", "features.9"], "--unfreeze: 'features.9' is not a list; give one, like \"[features.9]\""),
         (["--model.weights", "none.pth"], "weights file 'none.pth' does not exist"),
         (["--model.label_smoothing", "1"], "label_smoothing is 1.0; it must be at least 0 and below 1"),
+        (["--data.features", __file__], f"'{__file__}' is a file, not a folder; give another --data.features"),
         (["--data.views", "0"], "views is 0; it must be at least 1"),
         (["--data.val_last", "8"], "has 8 photos, so val_last 8 leaves none to learn from"),
         (["--trainer.devices", "2"], "fine-tuning runs on one device"),
