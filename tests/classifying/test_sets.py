@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,6 @@ def test_a_hidden_folder_of_photos_is_left_out_and_named(make_classes: MakeClass
         ({"val_last": -1}, "^val_last is -1; it must be at least 0$"),
     ],
 )
-def test_only_the_wrong_number_is_named(source: dict[str, float], message: str, tmp_path: Path) -> None:
+def test_only_the_wrong_number_is_named(source: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         found(tmp_path, tmp_path, **source)
