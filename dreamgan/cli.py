@@ -7,7 +7,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 USAGE = """\
 usage: dreamgan COMMAND ...
@@ -235,6 +236,33 @@ def _run(command: str, args: list[str]) -> int:
 def _stop(command: str, text: str, code: int) -> int:
     print(f"dreamgan {command}: {' '.join(text.split())}", file=sys.stderr, flush=True)
     return code
+
+
+def run_script(path: str, function: Callable[..., None], args: list[str], positional: Collection[str] = ()) -> int:
+    """Run a function whose arguments are a script's flags; what the user did wrong becomes one line.
+
+    Args:
+        path: Of the script.
+        function: Documented as ``flags_parser`` wants it.
+        args: The command line.
+        positional: Arguments that are given without a flag.
+
+    Returns:
+        Exit status.
+    """
+    from jsonargparse import ArgumentError
+
+    from dreamgan.commands.flags import flags_parser
+    from dreamgan.errors import UserError
+
+    name = Path(path).stem
+    try:
+        flags = vars(flags_parser(f"{name}.py", function, positional).parse_args(args))
+        function(**{flag: value for flag, value in flags.items() if flag != "config"})
+    except (ArgumentError, UserError) as error:
+        print(f"{name}: {' '.join(flag_error(str(error)).split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

@@ -29,8 +29,9 @@ def class_index(name_or_index: str | int, classes: int = 1000, own_names: Sequen
             range, or a name where the head has not 1000 classes and brings no names.
     """
     text = str(name_or_index).strip()
-    if own_names and [_plain(name) for name in own_names].count(_plain(text)) == 1:  # classes may be called 1, 2 and 10
-        return [_plain(name) for name in own_names].index(_plain(text))
+    whole = [index for index, name in enumerate(own_names) if _plain(name) == _plain(text)]
+    if len(whole) == 1:  # before the number: classes may be called 1, 2 and 10
+        return whole[0]
     if re.fullmatch(r"[+-]?[0-9]+", text):
         if not 0 <= int(text) < classes:
             raise UserError(f"class {text} is out of range; give an index from 0 to {classes - 1}")

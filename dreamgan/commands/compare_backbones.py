@@ -64,9 +64,9 @@ def compare_backbones(
     from dreamgan.commands.flags import at_least, check_seed, out_folder
     from dreamgan.commands.train import train
     from dreamgan.data.loading import names_of
-    from dreamgan.data.pairs import MOST_SIDE_PX
     from dreamgan.errors import UserError
     from dreamgan.files import write_text
+    from dreamgan.lit.labelled_photos import MOST_SIDE_PX
 
     at_least(1, epochs=epochs, views=views, val_last=val_last)
     at_least(32, size=size)

@@ -50,7 +50,7 @@ def test_nothing_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
         ("a/insects", ["--weights", "vgg16=none.pth"], "file 'none.pth' does not exist"),
         ("a/insects", ["--weights", "none.pth"], "file 'none.pth' does not exist"),
         ("a/insects", ["--features", __file__], "is a file, not a folder; give another --features"),
-        ("a/insects", ["--size", "1000000"], "--size is 1000000; it must be at most 16383"),
+        ("a/insects", ["--size", "1000000"], "--size is 1000000; it must be at most 1024"),
     ],
 )
 def test_mistakes_are_told_before_the_first_training(
