@@ -54,6 +54,11 @@ class LabelledSets:
     val: Labelled
     copies: int
 
+    def sha256(self) -> str:
+        """What tells these photos, their classes and their split from others; see `PhotoSet.list_sha256`."""
+        lists = (each.photo_set.list_sha256(each.photos) for each in (self.train, self.val))
+        return hashlib.sha256(" ".join(lists).encode()).hexdigest()
+
 
 def find_labelled(
     photos: str,

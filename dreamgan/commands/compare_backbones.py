@@ -35,7 +35,8 @@ def compare_backbones(
     """Train the same linear head on several networks and sets of photos; write table.md and table.json.
 
     Each training is `dreamgan train fit` with dreamgan.lit.classifier.FineTuning in a folder SET-BACKBONE of its own.
-    Those that are finished are kept: the same command, given again after it was stopped, goes on with the others.
+    Those that are finished are kept while photos and weights are the same: the same command, given again after it was
+    stopped, goes on with the others.
 
     Example: dreamgan compare_backbones cats_dogs,natural_images --weights vgg16=vgg16.safetensors --out runs/backbones
 
@@ -61,6 +62,8 @@ def compare_backbones(
 
     from dreamgan.backbones.files import named_files
     from dreamgan.backbones.registry import get_spec
+    from dreamgan.backbones.weights import load_state
+    from dreamgan.classifying.sets import find_labelled
     from dreamgan.commands.flags import at_least, check_seed, out_folder
     from dreamgan.commands.train import train
     from dreamgan.data.loading import names_of
@@ -74,7 +77,7 @@ def compare_backbones(
         raise UserError(f"--size is {size}; it must be at most {MOST_SIDE_PX}")
     check_seed(seed)
     folder = out_folder(out)
-    out_folder(features, writable=False, flag="features")
+    scans = out_folder(features, writable=False, flag="features") / "scans"
     networks = [get_spec(name).name for name in names_of(backbones)]
     files = named_files(weights, "weights")
     if not networks or not names_of(photos):
@@ -83,13 +86,16 @@ def compare_backbones(
     _check_weights(weights, networks)
     rows: list[dict[str, Any]] = []
     for name, photo_set in sets.items():
+        shown = find_labelled(photo_set, val_last=val_last, seed=seed, folder=scans).sha256()
         for network in networks:
             run = folder / f"{name}-{network}"
-            flags = _flags(photo_set, network, _weights_of(network, files(network)))
+            chosen = _weights_of(network, files(network))
+            learnt_from = {"photos_sha256": shown, "weights_sha256": load_state(get_spec(network), chosen).sha256}
+            flags = _flags(photo_set, network, chosen)
             flags += [f"--data.val_last={val_last}", f"--data.size_px={size}", f"--data.views={views}"]
             flags += [f"--data.features={features}", f"--seed_everything={seed}", f"--trainer.max_epochs={epochs}"]
             flags += [f"--device={device}", f"--run_dir={run}", "--overwrite=true"]
-            facts = _finished(run, flags)
+            facts = _finished(run, flags, learnt_from)
             if facts is None:
                 print(f"{run.name}:", flush=True)
                 train(["fit", *flags])
@@ -190,8 +196,8 @@ def _weights_of(network: str, file: str | None) -> str | None:
     return None if at_hand else "random"
 
 
-def _finished(run: Path, flags: list[str]) -> dict[str, Any] | None:
-    """What a training with the very same flags has left; None: there is none."""
+def _finished(run: Path, flags: list[str], learnt_from: dict[str, str]) -> dict[str, Any] | None:
+    """What a training with the very same flags, photos and weights has left; None: there is none."""
     import json
     import shlex
 
@@ -199,4 +205,5 @@ def _finished(run: Path, flags: list[str]) -> dict[str, Any] | None:
         facts: dict[str, Any] = json.loads((run / "results.json").read_text())
     except (OSError, ValueError):
         return None
-    return facts if facts.get("command") == shlex.join(["dreamgan", "train", "fit", *flags]) else None
+    wanted = {"command": shlex.join(["dreamgan", "train", "fit", *flags]), **learnt_from}
+    return facts if all(facts.get(name) == value for name, value in wanted.items()) else None

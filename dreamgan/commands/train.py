@@ -93,6 +93,8 @@ class DreamganCLI(LightningCLI):
             config.trainer.devices = 1 if device.index is None or device.type != "cuda" else [device.index]
         # A short training is looked at, too.
         every, epochs = config.trainer.check_val_every_n_epoch, config.trainer.max_epochs
+        if epochs == 0 and self.config.subcommand == "fit":
+            raise UserError("trainer.max_epochs is 0, and nothing would be trained; give 1 or more")
         if every and epochs and 0 < epochs < every:
             config.trainer.check_val_every_n_epoch = epochs
         if config.precision is not None:
@@ -208,6 +210,10 @@ class DreamganCLI(LightningCLI):
             self.model.check_data(self.datamodule)
             if self.trainer.world_size > 1:
                 raise UserError("fine-tuning runs on one device; leave trainer.devices and num_nodes at 1")
+            if not self.trainer.limit_val_batches:
+                raise UserError(
+                    "trainer.limit_val_batches is 0, and fine-tuning ends with its validation; leave it out"
+                )
             self.datamodule.setup(self.subcommand)
             self.model.prepare_for(
                 self.datamodule, self.trainer.strategy.root_device, bf16=str(self.trainer.precision).startswith("bf16")

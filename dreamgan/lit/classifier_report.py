@@ -99,6 +99,7 @@ class ClassifierReport(Callback):
             "unfreeze": list(model.hparams["unfreeze"] or ()),
             "size_px": size_px,
             "views": data.views,
+            "photos_sha256": data.found.sha256(),
             "train_photos": len(data.found.train),
             "val_photos_also_in_train": data.found.copies,
             "epochs": int(self.history[-1]["epoch"]),

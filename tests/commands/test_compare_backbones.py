@@ -33,6 +33,9 @@ def test_a_table_and_finished_trainings_are_kept(tmp_path: Path, capsys: pytest.
     before = [file.stat().st_mtime_ns for file in files]
     assert main(args) == 0
     assert [file.stat().st_mtime_ns for file in files] == before
+    (tmp_path / "insects" / "bees" / "05.png").unlink()
+    assert main(args) == 0
+    assert all(file.stat().st_mtime_ns > old for file, old in zip(files, before, strict=True))
 
 
 def test_nothing_to_compare(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,7 @@ def test_head_only_on_several_layers(classes: Path, tmp_path: Path) -> None:
         (["--data.views", "0"], "views is 0; it must be at least 1"),
         (["--data.val_last", "8"], "has 8 photos, so val_last 8 leaves none to learn from"),
         (["--trainer.devices", "2"], "fine-tuning runs on one device"),
+        (["--trainer.limit_val_batches", "0"], "trainer.limit_val_batches is 0"),
         (["--data.photos", "nowhere/at/all"], "'nowhere/at/all'"),
     ],
 )

@@ -46,6 +46,7 @@ def test_a_config_with_a_mistake(
     [
         (["--data.batch_size", "0"], "batch_size is 0"),
         (["--trainer.max_epochs", "-7"], "max_epochs"),
+        (["--trainer.max_epochs", "0"], "trainer.max_epochs is 0, and nothing would be trained; give 1 or more"),
         pytest.param(
             ["--trainer.accelerator", "cuda"],
             "CUDAAccelerator",
