@@ -321,7 +321,7 @@ NOISE_ROW = {
 
 @pytest.fixture
 def nightmares(tmp_path: Path) -> Path:
-    style = {"inception": {**STYLES["inception"], "likeness": "squeezenet1_1"}}
+    style = {"inception": {**STYLES["inception"], "likeness": ["squeezenet1_1", "mobilenet_v2"]}}
     save_noise_generator(tmp_path / "nightmares", noise_generator(styles=1, classes=0), style, [], "# Card\n")
     return tmp_path / "nightmares"
 
@@ -330,7 +330,14 @@ def test_a_generator_of_noise_is_shipped_with_its_figures(nightmares: Path, tmp_
     ship(nightmares, [NOISE_ROW], tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     line = "| inception | vgg16 relu4_3 | 0.5 +- 0.025 | 0.5 | 0.5 | 0.5 | 0.5 | 0.75 (0.75) | 0.75 (0.75) | 0.80 |"
-    for part in (line, "--generator noise", "SqueezeNet 1.1: MIT", "InceptionV3: Apache-2.0", "of 2 classes"):
+    for part in (
+        line,
+        "--generator noise",
+        "SqueezeNet 1.1: MIT",
+        "MobileNetV2: BSD",
+        "InceptionV3: Apache-2.0",
+        "of 2 classes",
+    ):
         assert part in card
     first, again = (load_noise_generator(folder) for folder in (nightmares, tmp_path / "out"))
     one, other = (noise_samples(each, range(3)) for each in (first, again))

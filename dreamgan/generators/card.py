@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dreamgan.errors import UserError
@@ -71,7 +71,7 @@ def model_card(styles: Styles, rows: Rows, encoder: str, parameters: int) -> str
         f"## Data\n\n{data_text(styles)}",
         f"## Figures\n\n{_figures_table(rows)}\n\n{_FIGURES_TEXT}",
         "## Limits\n\n" + _LIMITS.format(size_px=listed(styles, "size_px")),
-        f"## Licences\n\n{licences(styles, encoder)}",
+        f"## Licences\n\n{licences(styles, [encoder] if encoder else [])}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -159,17 +159,17 @@ def _figures_table(rows: Rows) -> str:
     return table((*heads, "cosines", "over the wrong photo", "universal share (dreams)"), lines)
 
 
-def licences(styles: Styles, encoder: str | None) -> str:
+def licences(styles: Styles, helpers: Iterable[str]) -> str:
     """Where weights came from, and the pictures that they learnt.
 
     Args:
         styles: Name to facts.
-        encoder: Name of a network that was begun with; None: none was.
+        helpers: Names of networks that were begun with, or that judged.
 
     Raises:
         UserError: If a licence is not known here.
     """
-    networks = sorted({*([encoder] if encoder else []), *(facts["backbone"] for facts in styles.values())})
+    networks = sorted({*helpers, *(facts["backbone"] for facts in styles.values())})
     lines = []
     for network in networks:
         if network not in LICENCES:

@@ -43,8 +43,8 @@ def noise_model_card(styles: Styles, rows: Rows, network: NoiseGenerator, classe
         )
     config = network.config
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    helper = next(iter(styles.values())).get("likeness")
-    learnt = f" To be like the dreams as a set, it was judged in features of {helper}." if helper else ""
+    judges = next(iter(styles.values())).get("likeness") or []
+    learnt = f" To be like the dreams as a set, it was judged in features of {' and '.join(judges)}." if judges else ""
     asked = f" It can be asked for: {', '.join(classes)}." if classes else ""
     parts = [
         front_matter("unconditional-image-generation"),
@@ -56,7 +56,7 @@ def noise_model_card(styles: Styles, rows: Rows, network: NoiseGenerator, classe
         f"## Data\n\n{data_text(styles)} The dreams were scaled down to {config.size_px} px.{learnt}",
         f"## Figures\n\n{_figures(rows)}\n\n{_FIGURES_TEXT.format(n=_counts(rows))}",
         f"## Limits\n\n{_LIMITS}",
-        f"## Licences\n\n{licences(styles, helper)}",
+        f"## Licences\n\n{licences(styles, judges)}",
     ]
     return "\n\n".join(parts) + "\n"
 

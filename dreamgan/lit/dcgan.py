@@ -17,6 +17,7 @@ from torch import Tensor
 from dreamgan.augment import DRAWS, augmented
 from dreamgan.backbones.files import named_files
 from dreamgan.data.dreams import DreamPictures
+from dreamgan.data.loading import names_of
 from dreamgan.data.styles import Style
 from dreamgan.errors import UserError
 from dreamgan.images import to_picture
@@ -45,8 +46,8 @@ class DCGAN(Gan):
         latent: Numbers of noise that a picture is made of.
         width: Channels of the networks, as ``NoiseConfig`` says.
         loss: logistic (non-saturating), hinge or relativistic (real and generated pictures in pairs).
-        likeness: Backbone in whose features the generated pictures of a batch shall be like the training pictures, as
-            a set; None: the discriminator alone says what to make.
+        likeness: Backbones, with commas, in whose features the generated pictures of a batch shall be like the training
+            pictures, as a set; None: the discriminator alone says what to make.
         likeness_weight: Of that in the generator's loss.
         likeness_from: Share of the training after which it counts; what is still far from any dream is all pulled the
             same way, and made alike.
@@ -83,7 +84,7 @@ class DCGAN(Gan):
         width: int = 64,
         loss: Literal["logistic", "hinge", "relativistic"] = "relativistic",
         likeness: str | None = None,
-        likeness_weight: float = 0.1,
+        likeness_weight: float = 60.0,
         likeness_from: float = 0.2,
         r1_weight: float = 0.25,
         r2_weight: float = 0.25,
@@ -108,8 +109,10 @@ class DCGAN(Gan):
             below_one=("warmup", "ema_decay"),
             shares=("likeness_from",),
         )
-        known = f"use {', '.join(LAYERS)} or leave it out"
-        check(self.hparams, "likeness", likeness is None or likeness in LAYERS, known)
+        self.judges = names_of(likeness)
+        known = f"use some of {', '.join(LAYERS)}, or leave it out"
+        once = len(self.judges) == len(set(self.judges))
+        check(self.hparams, "likeness", once and set(self.judges) <= LAYERS.keys(), known)
         NoiseConfig(kind=kind, size_px=size_px, latent=latent, width=width)
         self.classes: list[str] = []
         self.learnt: dict[str, Any] = {}
@@ -126,13 +129,13 @@ class DCGAN(Gan):
                 f"the model makes pictures of {self.hparams['size_px']} px, the data have {data.size_px} px; give the "
                 "same --model.size_px and --data.size_px"
             )
-        if self.hparams["likeness"] and data.batch_size < 2:
+        if self.judges and data.batch_size < 2:
             raise UserError(
                 "likeness is of the pictures of a batch to each other; give a --data.batch_size of 2 or more"
             )
         self.prepare(data.styles(), data.classes())
         # What was learnt of the dataset, so that it can be found again, and what helped.
-        self.learnt = {"labels": data.classes(), "limit": data.limit, "likeness": self.hparams["likeness"]}
+        self.learnt = {"labels": data.classes(), "limit": data.limit, "likeness": self.judges}
 
     def prepare(self, styles: Sequence[Style], classes: Sequence[str]) -> None:
         """Make the networks, and load the backbone that the first style was dreamed with.
@@ -157,8 +160,7 @@ class DCGAN(Gan):
         files = named_files(values["backbone_weights"], "model.backbone_weights")
         # Dreams of random networks are those of tests, which have no weights at all.
         random = "random" if styles[0].facts["weights"] == "random" else None
-        wanted = values["likeness"]
-        self.likeness = Likeness(wanted, files(wanted) or random) if wanted else None
+        self.likeness = Likeness(self.judges, lambda judge: files(judge) or random) if self.judges else None
         with torch.random.fork_rng():
             torch.manual_seed(values["seed"] or 0)
             self.generator, self.discriminator = NoiseGenerator(config), NoiseDiscriminator(config)

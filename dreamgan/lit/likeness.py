@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,51 +20,44 @@ LAYERS: Mapping[str, Sequence[str]] = {
     "inception_v3": ("Conv2d_4a_3x3", "mixed2", "mixed5"),
     "vgg16": ("relu2_2", "relu3_3", "relu4_3"),
 }
-_FARTHEST = 5.0
+_WIDTHS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_MOST_HELD = 4096  # training pictures that a batch is held to
 _LEAST_SIZE = 0.2  # of the usual one
 _BATCH = 32
 
 
 class Likeness(nn.Module):
-    """Distance of a set of pictures to the training pictures: of means and variances of features over the set.
+    """Kernel distance of a set of pictures to the training pictures, in features of frozen backbones.
 
-    A generator that makes one picture of every noise is far, however good that picture is.
+    A generator that makes one picture of every noise is far, however good that picture is, and so is one that leaves a
+    kind of training picture out.
 
-    Source: dos Santos et al. 2019 (generative feature matching networks).
-    Differs: of every map, the mean over places and the deviation over places are looked at; squares of differences of
-    moments are estimated without bias, from all pairs of different pictures, in place of moving averages.
+    Source: Li et al. 2015 (generative moment matching networks), Binkowski et al. 2018 (rational quadratic kernels).
+    Differs: features are those of frozen networks, of every map the mean over places and the deviation over places.
 
     Args:
-        backbone: One of ``LAYERS``.
-        weights: File with its weights; None for torchvision's own, ``random`` for random ones.
+        backbones: Some of ``LAYERS``.
+        weights: Backbone to file with its weights; None for torchvision's own, ``random`` for random ones.
 
     Raises:
         UserError: If the weights cannot be loaded.
     """
 
-    means: Tensor
-    sizes: Tensor
-
-    def __init__(self, backbone: str, weights: str | None) -> None:
+    def __init__(self, backbones: Sequence[str], weights: Callable[[str], str | None]) -> None:
         super().__init__()
-        self.extractor = load_extractor(backbone, LAYERS[backbone], weights=weights)
-        count = 2 * sum(self.extractor.widths.values())
-        self.register_buffer("means", torch.zeros(count))
-        self.register_buffer("sizes", torch.ones(count))
+        self.each = nn.ModuleList(_Held(backbone, weights(backbone)) for backbone in backbones)
 
     @torch.no_grad()
     def learn(self, pictures: Tensor) -> None:
         """Take the training pictures, to which the others are held.
 
         Args:
-            pictures: (N, 3, S, S) uint8.
+            pictures: (N, 3, S, S) uint8; of more than 4,096, as many, evenly chosen.
         """
-        parts = torch.split(pictures, _BATCH)
-        found = torch.cat([self._values(part.to(self.means.device).float() / 255) for part in parts])
-        self.means.copy_(found.mean(dim=0))
-        sizes = found.std(dim=0)
-        # A map that hardly ever answers would count for more than all others where it does.
-        self.sizes.copy_(sizes.clamp_min(_LEAST_SIZE * float(sizes.median()) + 1e-12))
+        count = min(len(pictures), _MOST_HELD)
+        chosen = pictures[torch.arange(count) * len(pictures) // count]
+        for each in self.each:
+            each.learn(chosen)  # type: ignore[operator]
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Measure a batch.
@@ -73,11 +66,44 @@ class Likeness(nn.Module):
             pictures: (B, 3, S, S) in [0, 1], at least two.
 
         Returns:
-            () about 0 for a batch of training pictures, sometimes below; gradients flow to the pictures.
+            () mean over the backbones of the squared kernel distance: about 0 for training pictures, sometimes below,
+            at most 2; gradients flow to the pictures.
         """
-        first = (self._values(pictures) - self.means) / self.sizes
-        second = first.clamp(-_FARTHEST, _FARTHEST).square() - 1
-        return _between_different(first) + _between_different(second)
+        return torch.stack([each(pictures) for each in self.each]).mean()
+
+
+class _Held(nn.Module):
+    """The training pictures as one backbone sees them."""
+
+    means: Tensor
+    sizes: Tensor
+    held: Tensor
+    between: Tensor
+
+    def __init__(self, backbone: str, weights: str | None) -> None:
+        super().__init__()
+        self.extractor = load_extractor(backbone, LAYERS[backbone], weights=weights)
+        count = 2 * sum(self.extractor.widths.values())
+        self.register_buffer("means", torch.zeros(count))
+        self.register_buffer("sizes", torch.ones(count))
+        self.register_buffer("held", torch.zeros(1, count))
+        self.register_buffer("between", torch.tensor(0.0))
+
+    def learn(self, pictures: Tensor) -> None:
+        parts = torch.split(pictures, _BATCH)
+        found = torch.cat([self._values(part.to(self.means.device).float() / 255) for part in parts])
+        self.means.copy_(found.mean(dim=0))
+        sizes = found.std(dim=0)
+        # A map that hardly ever answers would count for more than all others where it does.
+        self.sizes.copy_(sizes.clamp_min(_LEAST_SIZE * float(sizes.median()) + 1e-12))
+        self.held = (found - self.means) / self.sizes
+        self.between.copy_(_between_different(self.held))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        made = (self._values(pictures) - self.means) / self.sizes
+        # The difference of two distances is too small for bfloat16.
+        with torch.autocast(made.device.type, enabled=False):
+            return _between_different(made) - 2 * _kernel(made, self.held).mean() + self.between
 
     def _values(self, pictures: Tensor) -> Tensor:
         """(B, 2 x maps of all layers), float32."""
@@ -88,7 +114,14 @@ class Likeness(nn.Module):
         return torch.cat([part for each in maps for part in (each.mean(dim=2), each.std(dim=2))], dim=1)
 
 
-def _between_different(values: Tensor) -> Tensor:
-    """Mean product of the rows of two different pictures: of the square of their mean, without bias, (B, C) to ()."""
-    count = len(values)
-    return (values.sum(dim=0).square() - values.square().sum(dim=0)).mean() / (count * (count - 1))
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    """Mean of rational quadratic kernels of all pairs of rows, (A, D) and (B, D) to (A, B), in (0, 1]."""
+    squares = first.square().sum(dim=1)[:, None] + second.square().sum(dim=1) - 2 * first @ second.T
+    apart = squares.clamp_min(0) / first.shape[1]
+    return torch.stack([(1 + apart / (2 * width)).pow(-width) for width in _WIDTHS]).mean(dim=0)
+
+
+def _between_different(rows: Tensor) -> Tensor:
+    """Mean kernel of two different rows, without bias, (B, D) to ()."""
+    found, count = _kernel(rows, rows), len(rows)
+    return (found.sum() - found.diagonal().sum()) / max(1, count * (count - 1))

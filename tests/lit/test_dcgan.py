@@ -167,7 +167,8 @@ def test_other_ways_to_train(classed: Path, tmp_path: Path, flags: list[str], av
 
 
 def test_likeness_joins_in_when_its_time_has_come(classed: Path, tmp_path: Path) -> None:
-    flags = ["--model.likeness", "squeezenet1_1", "--model.likeness_from", "0.5", "--model.likeness_weight", "0.5"]
+    judges = ["--model.likeness", "squeezenet1_1,mobilenet_v2"]
+    flags = [*judges, "--model.likeness_from", "0.5", "--model.likeness_weight", "0.5"]
     assert fit(classed, tmp_path, *flags, *csv_flags(tmp_path)) == 0
     values = logged(tmp_path)
     assert [(epoch, "train/likeness") in values for epoch in range(4)] == [False, False, True, True]
@@ -215,7 +216,11 @@ def test_several_recipes_apart_or_as_one(styles: str, tmp_path: Path) -> None:
         (["--data.size_px", "32"], "give the same --model.size_px and --data.size_px"),
         (["--data.categories", "ant"], "there is no category 'ant', only bee, cow"),
         (["--model.latent", "0"], "latent is 0"),
-        (["--model.likeness", "resnet9"], "likeness is resnet9; use squeezenet1_1, mobilenet_v2, inception_v3, vgg16"),
+        (
+            ["--model.likeness", "resnet9"],
+            "likeness is resnet9; use some of squeezenet1_1, mobilenet_v2, inception_v3, vgg16",
+        ),
+        (["--model.likeness", "vgg16,vgg16"], "likeness is vgg16,vgg16; use some of"),
         (["--model.likeness_from", "2"], "likeness_from is 2"),
         (["--model.likeness", "squeezenet1_1", "--data.batch_size", "1"], "give a --data.batch_size of 2 or more"),
         (["--model.lr_d", "0"], "lr_d is 0"),
