@@ -194,7 +194,7 @@ def _load(job: Job, max_side: int) -> LoadedImage:
         was, now = (f"{size[0]}x{size[1]}" for size in (loaded.picture.size, picture.size))
         if min(picture.size) < MIN_SIDE_PX:
             raise UserError(f"'{job.source}' would be shrunk from {was} to {now} px, too narrow; raise --max_side")
-        tell(f"{job.name}: shrunk from {was} to {now} px (--max_side 0 keeps the size)")
+        tell(f"{job.name}: shrunk from {was} to {now} px (a larger --max_side keeps more)")
     for note in loaded.notes:
         tell(f"{job.name}: {note}")
     return LoadedImage(picture, loaded.icc_profile, loaded.notes)

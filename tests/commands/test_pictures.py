@@ -157,7 +157,7 @@ def test_max_side(make_photos: MakePhotos, tmp_path: Path, capsys: pytest.Captur
     jobs = plan(str(make_photos("a.png", size=(100, 80))), tmp_path / "out")
     ((_, loaded),) = next(loaded_batches(jobs, batch=1, max_side=50, rejects=[]))
     assert loaded.picture.size == (50, 40)
-    assert "a.png: shrunk from 100x80 to 50x40 px (--max_side 0 keeps the size)" in capsys.readouterr().err
+    assert "a.png: shrunk from 100x80 to 50x40 px (a larger --max_side keeps more)" in capsys.readouterr().err
     ((_, loaded),) = next(loaded_batches(jobs, batch=1, max_side=0, rejects=[]))
     assert loaded.picture.size == (100, 80)
     assert capsys.readouterr().err == ""
