@@ -13,7 +13,7 @@ from dreamgan.generators.average import average_generators
 from dreamgan.sampling import load_generator, save_generator
 from tests.lively import lively_translator
 
-STYLES = {"eyes": {"recipe": "eyes"}, "petals": {"recipe": "petals"}}
+STYLES = {name: {"recipe": name, "measures": {"agreement": 0.5}} for name in ("eyes", "petals")}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def generators(tmp_path: Path) -> tuple[str, str]:
 def test_weights_lie_half_way(generators: tuple[str, str], tmp_path: Path) -> None:
     average_generators(*generators, str(tmp_path / "mean"))
     mean, one = load_generator(tmp_path / "mean"), load_generator(generators[0])
-    assert dict(mean.styles) == dict(one.styles)
+    assert mean.styles["eyes"] == {"recipe": "eyes", "measures": {}, "averaged": True}
     for found, mine in zip(mean.network.parameters(), one.network.parameters(), strict=True):
         torch.testing.assert_close(found, mine + 0.25)
     assert (tmp_path / "mean" / "README.md").read_text() == "# The later one\n"

@@ -17,7 +17,8 @@ def average_generators(generator: str, before: str, out: str) -> None:
     Example: scripts/average_generators.py runs/shipped/training/generator generator-of-before runs/shipped/averaged
 
     Args:
-        generator: Folder that training exported (model.safetensors and config.json); its description is kept.
+        generator: Folder that training exported (model.safetensors and config.json); its description is kept, but for
+            its measures.
         before: Folder of the generator that its training began with (start_from).
         out: Folder to write.
 
@@ -32,6 +33,8 @@ def average_generators(generator: str, before: str, out: str) -> None:
     with torch.no_grad():
         for mine, theirs in zip(one.network.parameters(), other.network.parameters(), strict=True):
             mine.lerp_(theirs, 0.5)
+    # The measures of training are of the one generator, not of the mean.
+    styles = {name: {**facts, "measures": {}, "averaged": True} for name, facts in one.styles.items()}
     card = (Path(generator).expanduser() / "README.md").read_text(encoding="utf-8")
-    save_generator(Path(out).expanduser(), one.network, one.styles, card)
+    save_generator(Path(out).expanduser(), one.network, styles, card)
     print(f"{', '.join(one.styles)}: the mean of both in {out}")
