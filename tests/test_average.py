@@ -48,3 +48,9 @@ def test_other_styles_are_refused(generators: tuple[str, str], tmp_path: Path) -
 def test_a_folder_without_a_generator_is_refused(generators: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing"):
         average_generators(generators[0], str(tmp_path / "nothing"), str(tmp_path / "mean"))
+
+
+def test_a_file_in_the_way_is_told(generators: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mean").write_text("mine")
+    with pytest.raises(UserError, match=r"mean': File exists"):
+        average_generators(*generators, str(tmp_path / "mean"))

@@ -23,7 +23,7 @@ def average_generators(generator: str, before: str, out: str) -> None:
         out: Folder to write.
 
     Raises:
-        UserError: If one of them cannot be read, or their networks or styles differ.
+        UserError: If one of them cannot be read, their networks or styles differ, or `out` cannot be written.
     """
     from dreamgan.sampling import load_generator, save_generator
 
@@ -35,6 +35,9 @@ def average_generators(generator: str, before: str, out: str) -> None:
             mine.lerp_(theirs, 0.5)
     # The measures of training are of the one generator, not of the mean.
     styles = {name: {**facts, "measures": {}, "averaged": True} for name, facts in one.styles.items()}
-    card = (Path(generator).expanduser() / "README.md").read_text(encoding="utf-8")
-    save_generator(Path(out).expanduser(), one.network, styles, card)
+    try:
+        card = (Path(generator).expanduser() / "README.md").read_text(encoding="utf-8")
+        save_generator(Path(out).expanduser(), one.network, styles, card)
+    except OSError as error:
+        raise UserError(f"'{error.filename}': {error.strerror}") from None
     print(f"{', '.join(one.styles)}: the mean of both in {out}")
