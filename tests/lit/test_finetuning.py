@@ -139,6 +139,9 @@ def test_head_only_on_several_layers(classes: Path, tmp_path: Path) -> None:
         (["--model.unfreeze", "[features.99]"], "layer 'features.99' is not in squeezenet1_1"),
         (["--model.unfreeze", "features.9"], "--unfreeze: 'features.9' is not a list; give one, like \"[features.9]\""),
         (["--model.weights", "none.pth"], "weights file 'none.pth' does not exist"),
+        (["--model.lr_head", ".inf"], "above 0 and finite"),
+        (["--model.layers", "[head]"], "is the head of squeezenet1_1"),
+        (["--data.size_px", "100000"], "at most 1024"),
         (["--model.label_smoothing", "1"], "label_smoothing is 1.0; it must be at least 0 and below 1"),
         (["--data.features", __file__], f"'{__file__}' is a file, not a folder; give another --data.features"),
         (["--data.views", "0"], "views is 0; it must be at least 1"),
@@ -174,21 +177,6 @@ def test_bf16_runs_the_frozen_part_too(classes: Path, tmp_path: Path) -> None:
         found[precision] = load_file(next((folder / precision / home).glob("view0-*")))["features"]
     assert not torch.equal(found["32"], found["bf16"])
     torch.testing.assert_close(found["32"], found["bf16"], rtol=0.1, atol=0.02 * float(found["32"].abs().max()))
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--model.lr_head", ".inf"], "above 0 and finite"),
-        (["--model.layers", "[head]"], "is the head of squeezenet1_1"),
-        (["--data.size_px", "100000"], "at most 1024"),
-    ],
-)
-def test_refused_in_a_line(
-    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
-) -> None:
-    assert tune(classes, tmp_path / "run", *flags) == 2
-    assert said in capsys.readouterr().err
 
 
 def test_an_end_that_is_not_finite_is_no_success(
